@@ -233,7 +233,7 @@ async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives
             assert word in told["description"]
 
         await rig.flaps(arm)
-        assert not rig.containers()
+        await eventually(lambda: not rig.containers(), "nothing of it is left")
         lives = rig.lives(arm)
         await site.node.kill()
         await site.node.start()
