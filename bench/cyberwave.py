@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from tests.cyberwave_site import CyberwaveSite, contained
 from tests.engines import PYTHON_CHANGES, TestEngine, image_archive, import_image, running
-from tests.installation import BY_SECRET, installation
+from tests.installation import BY_SECRET, free_port, installation
 
 from bench import cyberwave_bus, rig
 from bench.counting import CountedRequests, counted_socket
@@ -52,7 +52,7 @@ def load_image(engine: TestEngine) -> None:
 
 @contextlib.asynccontextmanager
 async def _boat(
-    place: Path, engine_socket: Path, *settings: str
+    place: Path, engine_socket: Path, *settings: str, **variables: str
 ) -> AsyncIterator[tuple[CyberwaveSite, CountedRequests, str]]:
     """A node whose requests to its hub are counted; it has one driver with one camera child, and a worker."""
     place.mkdir(parents=True)
@@ -61,7 +61,7 @@ async def _boat(
         CountedRequests("127.0.0.1", found.hub.port) as counted,
     ):
         site = CyberwaveSite(found, f"http://127.0.0.1:{counted.port}")
-        site.variables["CYBERWAVE_WORKER_IMAGE"] = IMAGE
+        site.variables |= {"CYBERWAVE_WORKER_IMAGE": IMAGE, **variables}
         for setting in (f"containers.socket={engine_socket}", *settings):
             site.node.options += ["--set", setting]
         site.sign_in()
@@ -138,9 +138,15 @@ def _boot_figure(name: str, times: Sequence[float], target: float, reference: st
 
 
 async def _with_router(engine: TestEngine, place: Path) -> list[Figure]:
-    async with _boat(place, engine.socket, "cyberwave.zenoh_router=true") as (site, _, _):
+    port = free_port()
+    settings = ("cyberwave.zenoh_router=true",)
+    async with _boat(place, engine.socket, *settings, ZENOH_ROUTER_PORT=str(port)) as (site, _, _):
+        await eventually(lambda: site.node.runs("cyberwave-zenoh"), "the router runs", 60)
         await asyncio.sleep(SETTLE)
-        return await _memory(site, target=80.0, about="with broker, gate and Zenoh router")
+        memory = await _memory(site, target=80.0, about="with broker, gate and Zenoh router")
+        router = f"tcp/127.0.0.1:{port}"
+        frames = await asyncio.to_thread(cyberwave_bus.figures, place / "bus", router)
+        return [*memory, *frames]
 
 
 async def _memory(site: CyberwaveSite, *, target: float, about: str) -> list[Figure]:
@@ -150,7 +156,7 @@ async def _memory(site: CyberwaveSite, *, target: float, about: str) -> list[Fig
     ours = {
         each.workload: each.pid
         for each in status.workloads
-        if each.pid and re.fullmatch(r"cyberwave-(broker|gate|zenoh-router.*)", each.workload)
+        if each.pid and re.fullmatch(r"cyberwave-(broker|gate|zenoh)", each.workload)
     }
     pids = {"agent": rig.agent_pid(site.node), "keeper": status.keeper_pid, **ours}
     each = ", ".join(f"{name} {pss_mb(pid):.1f}" for name, pid in pids.items())

@@ -91,7 +91,10 @@ class Drivers:
             found = await state(self.site.node, self.site.driver(twin))
             return found is not None and found.phase == "stopped" and "flapping" in found.message
 
-        await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
+        try:
+            await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {await self.site.node.status()}") from None
 
     def lives(self, twin: str) -> int:
         return self.site.count(self.site.driver(twin))
@@ -230,7 +233,7 @@ async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives
             assert word in told["description"]
 
         await rig.flaps(arm)
-        assert not rig.containers()
+        await eventually(lambda: not rig.containers(), "nothing of it is left")
         lives = rig.lives(arm)
         await site.node.kill()
         await site.node.start()

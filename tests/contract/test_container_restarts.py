@@ -11,7 +11,13 @@ import pytest
 from msgspec.structs import replace
 from tests.engines import IMAGE, TestEngine, ask
 
-from skerry.node.ports import ContainerExtras, ContainerLaunch, ProcessIdentity, StoredInstance
+from skerry.node.ports import (
+    ContainerExtras,
+    ContainerLaunch,
+    InstanceNews,
+    ProcessIdentity,
+    StoredInstance,
+)
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
@@ -151,6 +157,28 @@ async def test_an_agent_may_come_while_it_is_down(device: ContainerDevice, runs:
     await eventually(lambda: lives_again(later, device, 6) is not None, "it has settled")
     assert (max(one.count for one in later.restarts), later.told) == (6, {})
     await eventually(lambda: "stays" in device.log_text(), "its last life is in the log")
+
+
+async def test_while_it_is_down_nothing_is_known_of_its_health(
+    device: ContainerDevice,
+) -> None:
+    runtime, exits = device.agent(), Exits()
+    healths: list[str | None] = []
+
+    def hear(news: InstanceNews) -> None:
+        healths.append(runtime.health(news.instance))
+        exits(news)
+
+    await runtime.connect(hear)
+    launch = replace(device.waits(), extras=AGAIN)
+    first = await runtime.start(launch)
+    await device.settled(launch)
+    healths.clear()
+    os.kill(first.pid, signal.SIGKILL)
+    await eventually(lambda: runtime.health(launch.instance) is None, "it is missed")
+    await eventually(lambda: lives_again(exits, device, 1) is not None, "it runs again")
+    assert healths in ([None, ""], [""])  # Podman tells both at once
+    assert runtime.health(launch.instance) == ""
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])

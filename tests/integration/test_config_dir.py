@@ -293,3 +293,12 @@ async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     config = await config_in(tmp_path / "file" / ".cyberwave").open()
     assert config.fingerprint
     assert any(str(tmp_path / "file") in fault for fault in config.faults)
+
+
+async def test_case_1_without_a_token_it_says_why_nothing_is_started(tmp_path: Path) -> None:
+    directory = config_in(tmp_path)
+    await directory.open()
+    assert f"{tmp_path}/credentials.json has no token" in directory.barred()
+    put(tmp_path / "credentials.json", {"token": "cw_1"})
+    await directory.look()
+    assert directory.barred() == ""

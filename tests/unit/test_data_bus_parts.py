@@ -121,6 +121,9 @@ def test_nothing_runs_for_nothing() -> None:
     bus.serve([TWIN])
     assert bus.wanted() == []
     assert "needs cyberwave.zenoh_router" in bus.problem
+    bus = BusWorkloads(BusPlan(router=False, directories="/data"), zenoh=True)
+    bus.serve([TWIN])
+    assert bus.wanted() == []
 
 
 def test_a_pace_is_kept_evenly_also_by_a_camera_that_jitters() -> None:

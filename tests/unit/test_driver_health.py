@@ -113,8 +113,10 @@ async def test_without_a_broker_it_tries_on_and_holds_no_driver_up_for_long() ->
             await site.after(0.2)
         assert site.tries >= 3
         assert site.health.holds()
-        site.clock.advance(PATIENCE)
+        assert site.health.told.count == 0
+        await site.after(PATIENCE)
         assert not site.health.holds()
+        assert site.health.told.count == 1
         site.away = False
         assert await site.after(0.2) == 2
 

@@ -200,6 +200,14 @@ async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
     assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
 
 
+async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
+    """Marks of drivers go by a digest of it."""
+    native = twin(OTHER, drivers={"default": {"command": ["arm"]}})
+    rig = Rig(tmp_path, twin(ARM, "--gpus", "1", "-m", "1g"), native, on=device(tmp_path, "arm"))
+    for assignment in (await rig.look()).values():
+        assert encode(decode(encode(assignment), Assignment, "assignment")) == encode(assignment)
+
+
 async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
     rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
     rig.gateways["robots"] = "172.20.0.1"

@@ -11,6 +11,7 @@ import platform
 import secrets
 from collections.abc import Sequence
 
+from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.tasks import Loops
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.recent import Recent
@@ -67,6 +68,7 @@ class EnvironmentRoom:
         workflows = WorkflowFiles(
             rows, entities, opened.state, config.environment, self._uuids,
             directory=directory.path / SCRIPTS, disk=disk, clock=clock,
+            look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
         said = HeardHealth(gate.link, self.presence, clock)
         twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows, said)

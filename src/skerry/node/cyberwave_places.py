@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import platform
 import pwd
 import secrets
 import shutil
 import uuid
+from collections.abc import Mapping
 from pathlib import Path
 
+from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
 from skerry.node.broker.commands import GatePlan
@@ -28,6 +31,9 @@ _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
 _ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
+_PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
+"""Packages that are about drivers and workers alone."""
+
 _SECRET = "secret"  # noqa: S105 - a file's name
 
 
@@ -104,3 +110,10 @@ def _home_of(user: str) -> Path | None:
         return Path(pwd.getpwnam(user).pw_dir)
     except KeyError:
         return None
+
+
+def set_log_level(variables: Mapping[str, str]) -> None:
+    """How much the node logs about drivers and workers, where the documented variable says it."""
+    if variables.get("CYBERWAVE_EDGE_LOG_LEVEL", "").strip():
+        for part in _PARTS:
+            logging.getLogger(f"skerry.node.{part}").setLevel(knobs_of(variables).log_level.upper())

@@ -25,7 +25,13 @@ from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.cyberwave_environment import EnvironmentRoom
-from skerry.node.cyberwave_places import config_directory, gate_plan, mosquitto, prepare
+from skerry.node.cyberwave_places import (
+    config_directory,
+    gate_plan,
+    mosquitto,
+    prepare,
+    set_log_level,
+)
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.ports import Launch
@@ -65,6 +71,7 @@ class CyberwaveRoom:
         secret = prepare(plan, parts.host.disk)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         config = await self.directory.open(self._legacy)
+        set_log_level(config.variables)
         rules = Rules(
             knobs_of(config.variables).environment, recordings(parts.settings.cyberwave.record)
         )

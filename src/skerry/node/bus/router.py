@@ -80,7 +80,7 @@ class BusWorkloads:
             rules=list(plan.rules),
             ring=plan.ring,
         )
-        needed = self._port is not None or bool(plan.directories)
+        needed = self._port is not None or bool(plan.directories and plan.rules)
         wanted = [own_assignment(_spec(order))] if needed else []
         if wanted != self._wanted:
             self._wanted = wanted

@@ -45,7 +45,7 @@ def edge_health(twin: Served, fingerprint: str, now: float, up: float) -> Mappin
 class BootstrapHealth:
     """`running` says which drivers run; `changes` ring when that, or the twins, may be others.
 
-    `told` rings with the first sign of life.
+    `told` rings with the first sign of life, and when nobody is to wait for it any longer.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class BootstrapHealth:
         self._clock = clock
         self._began = clock.monotonic_ns()
         self._is_over = False
-        self._heard = False
+        self._heard = self._waived = False
 
     def holds(self) -> bool:
         """Whether a first driver has to wait, so that the device is heard of before it."""
@@ -108,6 +108,9 @@ class BootstrapHealth:
                 topic = f"{prefix}cyberwave/twin/{twin.uuid}/edge_health"
                 await self._publish.publish(topic, json.dumps(payload).encode(), 0)
         except Transient:
+            if not (self._waived or self.holds()):
+                self._waived = True
+                self.told.ring()
             return AGAIN
         except Refused as error:
             log.warning("cannot tell that this device is there: %s", error)

@@ -88,7 +88,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         container=None if native else _container(plan),
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
-        stop=Stop(grace=STOP_SECONDS),
+        stop=Stop(grace=float(STOP_SECONDS)),
         depends_on={ROUTER: "running"} if device.router else {},
         logs=Logs(ship="warning"),
     )  # fmt: skip

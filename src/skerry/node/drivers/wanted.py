@@ -137,13 +137,6 @@ class DriverWorkloads:
             self.looked.ring()
             return bool(plans.networks or self._refused)
 
-    def forget_network(self, workload: str) -> None:
-        """A driver could not be started: its network may be another than it was."""
-        assignment = self._wanted.get(workload)
-        container = None if assignment is None else assignment.spec.container
-        if container is not None and container.network is not None:
-            self._networks.pop(container.network, None)
-
     def _planned(self) -> Plans:
         sources = self._sources
         networks = Networks(dict(self._networks), dict(self._refused))

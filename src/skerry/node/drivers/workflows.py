@@ -79,6 +79,7 @@ class WorkflowFiles:
         directory: Path,
         disk: Disk,
         clock: Clock,
+        look_every: float = LOOK_EVERY,
     ) -> None:
         self.entity = workflows_of(environment)
         self.workflows: tuple[str, ...] = ()
@@ -90,6 +91,7 @@ class WorkflowFiles:
         self._directory = directory
         self._disk = disk
         self._clock = clock
+        self._look_every = look_every
         self._written: set[str] = set()
         self._doomed: set[str] = set()
         self._told: tuple[str, ...] = ()
@@ -111,7 +113,7 @@ class WorkflowFiles:
                 pause = await self.look()
             except (OSError, Refused, Transient) as error:
                 log.warning("cannot keep the workflows' files in %s: %s", self._directory, error)
-                pause = LOOK_EVERY
+                pause = self._look_every
             await self._clock.sleep(_REST)
             await rings.next(self._clock, pause)
 
@@ -143,7 +145,7 @@ class WorkflowFiles:
         if removed:
             await self._remember(self._written - removed)
         self._doomed = gone - removed
-        return GONE_FOR if self._doomed else LOOK_EVERY
+        return GONE_FOR if self._doomed else self._look_every
 
     async def sync_workflows(self) -> str:
         """As `twin_ports.Workflows`."""

@@ -12,6 +12,7 @@ import random
 from collections.abc import Callable, Coroutine
 
 from skerry.kit.backoff import Backoff
+from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.node.ports import EngineRestart, ProcessIdentity
 from skerry.node.workloads.runtimes.containers.answers import Container
@@ -40,7 +41,8 @@ _HEARD = 1.0
 class Restarts:
     """Tells `on_restart` as a container ends, and again when it runs, unless it runs at once.
 
-    `take_up` is called with one that runs again, `end` with one that has ended for good.
+    `take_up` is called with one that runs again, `end` with one that has ended for good. `health` rings when what
+    is to be said of a container's health may have changed.
     """
 
     def __init__(
@@ -50,6 +52,7 @@ class Restarts:
         chance: random.Random,
         take_up: Callable[[Held, Container], ProcessIdentity],
         end: Callable[[Held], None],
+        health: Bell,
     ) -> None:
         self.on_restart: Callable[[EngineRestart], None] = lambda _restart: None
         self._engine = engine
@@ -57,6 +60,7 @@ class Restarts:
         self._chance = chance
         self._take_up = take_up
         self._end = end
+        self._health = health
         self._tasks: set[asyncio.Task[None]] = set()
 
     def follow(self, held: Held) -> None:
@@ -64,6 +68,7 @@ class Restarts:
         held.news.ring()
         if not held.followed:
             held.followed = True
+            self._health.ring()
             self._start(self._follow(held), f"restart of {held.instance}")
 
     def tell_count(self, held: Held, found: Container) -> None:
@@ -127,6 +132,7 @@ class Restarts:
                 break
             if fate == "same":
                 held.followed, held.code = False, None
+                self._health.ring()
                 return
             if fate == "again" and (held.code is not None or tries > _ANSWERS_WITHOUT_CODE):
                 await self._runs_again(held, found)
@@ -155,6 +161,7 @@ class Restarts:
         await _last_words(held)
         held.followed = False
         identity = self._take_up(held, found)
+        self._health.ring()
         self.on_restart(EngineRestart(held.instance, found.restart_count, exit_, identity))
 
     def _exit(self, held: Held, found: Container) -> Exit:

@@ -92,7 +92,7 @@ class ContainerRuntime:
         self._clock = clock
         self._chance = chance
         self._held: dict[str, Held] = {}
-        self._restarts = Restarts(engine, clock, chance, self._take_up, self._end)
+        self._restarts = Restarts(engine, clock, chance, self._take_up, self._end, needs.changed)
         self._endings = Endings(engine, clock, chance, self._restarts.follow)
         maker.devices.lost = self._unplugged
         self._guard = Guard("container engine", clock, chance)
@@ -294,7 +294,9 @@ class ContainerRuntime:
     def health(self, instance: str) -> str | None:
         """What the container's health check says: starting, healthy, unhealthy; empty: it has none; None: unknown."""
         held = self._held.get(instance)
-        return None if held is None or held.identity is None else held.health
+        if held is None or held.identity is None or held.followed:
+            return None
+        return held.health
 
     async def _stay(self) -> None:
         failures = 0
