@@ -193,3 +193,9 @@ def test_shared_memory_of_killed_programs_is_removed_and_no_other(bus: BusRig) -
 def pools(program: Program) -> set[Path]:
     maps = Path(f"/proc/{program.process.pid}/maps").read_text()
     return {Path(line.split()[-1]) for line in maps.splitlines() if line.endswith(".zenoh")}
+
+
+def test_a_router_that_records_nothing_loads_little() -> None:
+    script = "import sys, skerry.runners.zenoh.main, skerry.runners.zenoh.router; print({'msgspec', 'skerry.sdk', 'cryptography'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, check=True)
+    assert done.stdout.strip() == b"set()"
