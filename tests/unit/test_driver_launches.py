@@ -42,6 +42,19 @@ async def test_case_10_a_driver_has_exactly_the_documented_environment(tmp_path:
     }
 
 
+async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_devices(
+    tmp_path: Path,
+) -> None:
+    shared = tmp_path / "shared"
+    on = replace(device(tmp_path), shared=shared)
+    memory = mount(str(shared), "/dev/shm", writable=True)  # noqa: S108 - Zenoh's place
+    for params, shares in ((("-e", "ZENOH_SHARED_MEMORY=true"), True), ((), False)):
+        launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
+        assert isinstance(launch, ContainerLaunch)
+        assert (memory in launch.extras.host["Mounts"]) == shares
+        assert "IpcMode" not in launch.extras.host
+
+
 async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
     tmp_path: Path,
 ) -> None:

@@ -59,10 +59,18 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
         raise Refused(
             f"cannot serve drivers: {memory} is not this node's alone. Remove it: rm -r {memory}"
         )
+    shared = shared_memory(plan)
+    shared.mkdir(exist_ok=True)
+    shared.chmod(0o1777)  # nobody else gets past the directory above; in containers it is /dev/shm
     user = pwd.getpwuid(os.geteuid()).pw_name
     conf = mosquitto_conf(plan.run / "broker", user, plan.largest)
     disk.write_atomic("broker.conf", plan.run / "mosquitto.conf", conf.encode())
     return _secret(memory / _SECRET)
+
+
+def shared_memory(plan: GatePlan) -> Path:
+    """What containers of drivers and workers share with each other, and with nobody else."""
+    return plan.journal.parent / "shared"
 
 
 def mosquitto(chosen: Path | None) -> Path:

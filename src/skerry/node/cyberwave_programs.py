@@ -24,7 +24,8 @@ from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
-from skerry.node.bus.shared_memory import sweep
+from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.cyberwave_places import shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
@@ -148,6 +149,7 @@ class Programs:
             settings.cyberwave.rest_port,
             settings.cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
+            shared_memory(self._gate.plan),
         )
 
     def _bus_plan(self) -> BusPlan:
@@ -217,8 +219,10 @@ class Programs:
             await clock.sleep(_LEFT_ALONE)
 
     async def _sweep_once(self) -> None:
-        if gone := await asyncio.to_thread(sweep, self._parts.host.clock.wall_ns() / NS):
-            log.info("removed shared memory that ended programs have left: %d files", len(gone))
+        now = self._parts.host.clock.wall_ns() / NS
+        for place in (MEMORY, shared_memory(self._gate.plan)):
+            if gone := await asyncio.to_thread(sweep, now, place):
+                log.info("removed shared memory that ended programs have left: %d files", len(gone))
 
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins
@@ -242,6 +246,7 @@ class Programs:
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            shared_memory(self._gate.plan),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(

@@ -21,6 +21,7 @@ CONFIG_INSIDE = "/app/.cyberwave"
 WORKERS_INSIDE = "/app/workers"
 MODELS_INSIDE = "/app/models"
 STATUS_INSIDE = "/run/cyberwave"
+MEMORY_INSIDE = "/dev/shm"  # noqa: S108 - where Zenoh looks for memory that it shares
 
 DATA_INSIDE = "/tmp/cyberwave_data"  # noqa: S108 - the SDK's own default, in a container
 

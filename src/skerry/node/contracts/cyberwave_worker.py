@@ -15,6 +15,7 @@ from skerry.core.cyberwave.knobs import Knobs
 from skerry.core.cyberwave.names import topic_prefix, worker_container
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    MEMORY_INSIDE,
     MODELS_INSIDE,
     STATUS_INSIDE,
     Surroundings,
@@ -84,6 +85,7 @@ class Places(msgspec.Struct, frozen=True):
     """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
 
     `files` are those of its twins; in a container they are mounted into the view. `bus`: the data bus, if it is made of files.
+    `shared` is the memory that its containers share: the device's own /dev/shm has the node's secrets in it.
     """
 
     view: Path
@@ -91,6 +93,7 @@ class Places(msgspec.Struct, frozen=True):
     credentials: Path
     files: tuple[Path, ...] = ()
     bus: Path | None = None
+    shared: Path | None = None
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -167,6 +170,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         mounts.append(_mount(places.bus, bus_inside(environment), writable=True))
     if base.models is not None:
         mounts.append(_mount(base.models, MODELS_INSIDE))
+    if places.shared is not None and environment.get("ZENOH_SHARED_MEMORY") == "true":
+        mounts.append(_mount(places.shared, MEMORY_INSIDE, writable=True))
     extras = ContainerExtras(
         name=spec.name,
         otherwise=f"{WORKER_PREFIX}{spec.env['CYBERWAVE_ENVIRONMENT_UUID']}",
@@ -198,10 +203,8 @@ def _mount(source: Path, target: str, *, writable: bool = False) -> dict[str, ob
 
 
 def _host(spec: WorkloadSpec, mounts: list[dict[str, object]]) -> dict[str, object]:
-    host: dict[str, object] = {"Mounts": mounts}
-    if spec.env.get("ZENOH_SHARED_MEMORY") == "true":
-        # A container's own /dev/shm is no memory that it shares with anybody.
-        host["IpcMode"] = "host"
+    # Until Python has set its handlers, which takes seconds here, the first process of a container would not end.
+    host: dict[str, object] = {"Mounts": mounts, "Init": True}
     if spec.resources.cpu is not None:
         host |= {"CpuPeriod": PERIOD, "CpuQuota": round(spec.resources.cpu * PERIOD)}
     return host

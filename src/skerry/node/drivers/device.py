@@ -58,6 +58,8 @@ class Device(msgspec.Struct, frozen=True):
     rest_port: int = 18883
     mqtt_port: int = 18884
     router: str = ""
+    shared: Path | None = None
+    """The memory that their containers share."""
 
     @property
     def system(self) -> str:

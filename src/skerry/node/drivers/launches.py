@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    MEMORY_INSIDE,
     ROUTER,
     DriverFacts,
     Surroundings,
@@ -78,7 +79,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         plan.children,
         tuple(files),
         device.config.environment,
-        {} if native else _host(plan, device),
+        {} if native else _host(plan, device, environment),
         {} if native else {**options.config, "StopTimeout": STOP_SECONDS},
     )
     spec = WorkloadSpec(
@@ -214,12 +215,16 @@ def _container(plan: DriverPlan) -> ContainerSpec:
     )
 
 
-def _host(plan: DriverPlan, device: Device) -> Body:
+def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> Body:
     host: dict[str, object] = {
         **plan.options.host,
         "Init": True,
         "RestartPolicy": {"Name": "unless-stopped"},
     }
+    shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
+    if device.shared is not None and shares:
+        memory = _mount(str(device.shared), MEMORY_INSIDE, writable=True)
+        host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
     if device.system != "linux":
         more = plan.options.host.get("ExtraHosts", [])
         host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]

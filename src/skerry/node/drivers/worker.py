@@ -86,6 +86,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     mqtt_port: int
     system: str = "linux"
     memory: int = 0
+    shared: Path | None = None
 
 
 class WorkerWorkloads:
@@ -157,7 +158,8 @@ class WorkerWorkloads:
             self._views.made(name, names)
             view = self._views.place(name)
         bus = self._views.bus() if bus_inside(assignment.spec.env) else None
-        places = Places(view, self._status_place(assignment), credentials, files, bus)
+        shared = self._places.shared
+        places = Places(view, self._status_place(assignment), credentials, files, bus, shared)
         return worker_launch(self._usual(assignment, instance), assignment.spec, places, token)
 
     def status_file(self, workload: str) -> Path:
