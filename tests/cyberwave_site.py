@@ -17,6 +17,7 @@ from typing import Any
 
 import msgspec
 from tests.cyberwave_sdk import FIXTURES
+from tests.driver_image import DRIVER_IMAGE
 from tests.installation import Installation, Node, installation
 from tests.ports import free_pair
 
@@ -57,7 +58,6 @@ class CyberwaveSite:
             f"environment={self.environment}",
             f"mqtt_port={self.mqtt_port}",
             f"rest_port={self.mqtt_port + 1}",
-            f"privileged=[{REGISTRY_ID}]",
         ):
             self.node.options += ["--set", f"cyberwave.{setting}"]
 
@@ -85,6 +85,8 @@ class CyberwaveSite:
     async def join(self, *twins: Json, asset: Json | None = None) -> list[str]:
         """The node enrols, starts, and has these twins from the hub; returns their UUIDs. Nobody has signed in yet."""
         self.choose_environment()
+        names = [REGISTRY_ID, DRIVER_IMAGE, *map(_driver_of, twins)]
+        self.node.options += ["--set", f"cyberwave.privileged={json.dumps(names)}"]
         await self.node.enrol(self.site.hub)
         await self.node.start()
         await self.node.ready()
@@ -246,6 +248,13 @@ def contained(image: str, **variables: str) -> Json:
 
 def _with_driver(entry: Json) -> Json:
     return {"metadata": {"drivers": {"default": entry}}}
+
+
+def _driver_of(twin: Json) -> str:
+    """What the device has to trust for it."""
+    drivers = twin.get("metadata", {}).get("drivers", {})
+    entry = next(iter(drivers.values()), {})
+    return str(next(iter(entry.get("command", ())), entry.get("docker_image", REGISTRY_ID)))
 
 
 def log_of(node: Node, workload: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.bus_rig import Program
 from tests.container_site import state, with_engine
 from tests.cyberwave_sdk import FIXTURES, Sdk
-from tests.cyberwave_site import CyberwaveSite, cyberwave_site
+from tests.cyberwave_site import REGISTRY_ID, CyberwaveSite, cyberwave_site
 from tests.driver_image import with_driver
 from tests.engines import TestEngine
 from tests.ports import free_port
@@ -58,7 +58,8 @@ async def test_case_47_the_router_is_there_first_and_drivers_reach_it(
         (program / "reaches").chmod(0o755)
         mounted = ["-v", f"{program}:/program", "--entrypoint", "/program/reaches"]
         entry = {"docker_image": with_driver(engine), "params": mounted}
-        [arm] = await site.join({"metadata": {"drivers": {"default": entry}}})
+        metadata = {"drivers": {"default": entry}}
+        [arm] = await site.join({}, asset={"registry_id": REGISTRY_ID, "metadata": metadata})
         name = site.driver(arm)
         try:
             await eventually(

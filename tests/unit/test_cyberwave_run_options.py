@@ -103,7 +103,7 @@ def test_how_it_is_run_is_the_nodes_to_decide() -> None:
         (["--device", "video0"], "is no /dev/NODE"),
         (["--device-cgroup-rule", "x"], "is no rule like"),
         (["--ulimit", "nofile"], "is no NAME=SOFT"),
-        (["--mount", "type=bind,dst=/x"], "no source or no target"),
+        (["--mount", "type=bind,dst=/x"], "is no bind of a /PLACE"),
         (["-p", "99999"], "is no port"),
         (["--privileged=maybe"], "neither true nor false"),
     ],

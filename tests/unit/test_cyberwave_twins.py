@@ -159,7 +159,8 @@ def test_a_childs_driver_comes_first_where_there_are_several() -> None:
 
 def test_the_twins_drivers_come_before_the_assets() -> None:
     asset = with_metadata(drivers={"default": {"docker_image": "asset", "params": ["-e", "A=1"]}})
-    assert chosen({}, asset, (), LINUX) == Driver("default", "asset", ("-e", "A=1"))
+    of_asset = Driver("default", "asset", ("-e", "A=1"), of_asset=True)
+    assert chosen({}, asset, (), LINUX) == of_asset
     assert chosen(with_metadata(drivers={"default": "twin"}), asset, (), LINUX) == Driver(
         "default", "twin"
     )

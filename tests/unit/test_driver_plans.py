@@ -156,34 +156,40 @@ def test_an_unknown_network_is_told_of_and_the_documentations_local_is_the_devic
     assert only(twin(ARM, "--network", "local"), local="10.0.2.1").network == "local"
 
 
-@pytest.mark.parametrize(
-    "params",
-    [
-        ["--privileged"],
-        ["--privileged=true"],
-        ["--cap-add", "SYS_ADMIN"],
-        ["--pid", "host"],
-        ["--ipc=host"],
-        ["--network", "container:other"],
-        ["-v", "/:/host:ro"],
-        ["-v", "/srv/nowhere/store:/x"],
-        ["-v", "/var/run/docker.sock:/var/run/docker.sock"],
-        ["-v", "/srv/nowhere/config/credentials.json:/x:ro"],
-        ["-v", "/dev/shm:/dev/shm"],  # noqa: S108 - that of the device
-        ["--mount", "type=bind,src=/dev,dst=/dev"],
-        ["--device", "/dev/sda"],
-        ["--security-opt", "seccomp=unconfined"],
-        ["--device-cgroup-rule", "b 8:* rwm"],
-        ["--env-file", "/proc/self/environ"],
-    ],
-)
-def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted(params: list[str]) -> None:
+def of_asset(entry: dict[str, object]) -> Served:
+    """A twin whose asset has the driver."""
+    metadata = {"drivers": {"default": entry}}
+    return replace(twin(x=1), asset={"registry_id": "example/arm", "metadata": metadata})
+
+
+def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted() -> None:
+    params = ["--privileged", "-v", "/srv/nowhere/store:/x", "--env-file", "/dev/null"]
     told = trouble(twin(ARM, *params))
-    assert told.startswith(f"driver_start_failure: {IMAGE} asks for --")
+    assert told.startswith(f"driver_start_failure: {IMAGE} asks for --privileged, --mount /srv/")
+    assert "--env-file /dev/null" in told
     assert "«cyberwave.privileged»" in told
-    for name in (IMAGE, IMAGE.partition(":")[0], "example/arm"):
+    for name in (IMAGE, IMAGE.partition(":")[0]):
         assert only(twin(ARM, *params), on=device(HERE, name)).twin == ARM
     assert "asks for" in trouble(twin(ARM, *params), on=device(HERE, "example"))
+
+
+def test_what_a_model_is_called_says_nothing_of_the_drivers_that_its_twins_name() -> None:
+    on = device(HERE, "example/arm")
+    entry = driver(IMAGE, "--privileged")
+    assert only(of_asset(entry), on=on).options.privileged
+    assert "asks for --privileged" in trouble(twin(ARM, "--privileged"), on=on)
+    native: dict[str, object] = {"command": ["/usr/bin/arm"]}
+    assert only(of_asset(native), on=on).driver.command
+    assert "asks for command" in trouble(twin(drivers={"default": native}), on=on)
+
+
+def test_an_image_is_trusted_for_the_program_that_it_starts_by_itself() -> None:
+    entry = driver(IMAGE, "--privileged", "--entrypoint", "/bin/sh")
+    on = device(HERE, IMAGE)
+    assert "an --entrypoint" in trouble(twin(drivers={"default": entry}), on=on).lower()
+    assert "add «example/arm»" in trouble(of_asset(entry), on=on)
+    assert only(of_asset(entry), on=device(HERE, "example/arm")).options.privileged
+    assert only(twin(ARM, "--entrypoint", "/bin/sh")).twin == ARM
 
 
 @pytest.mark.parametrize(
@@ -207,6 +213,12 @@ def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables()
     assert (plan.driver.command, plan.variables) == (("/usr/bin/arm", "-v"), {"A": "1"})
     wrong = {"default": {"command": ["/usr/bin/arm"], "params": ["--network", "two"]}}
     assert "takes only -e" in trouble(twin(drivers=wrong), on=device(HERE, "/usr/bin/arm"))
+
+
+@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "BASH_ENV", "ENV", "PATH", "IFS"])
+def test_a_trusted_command_is_given_nothing_that_makes_another_of_it(name: str) -> None:
+    native = {"default": {"command": ["arm"], "params": ["-e", f"{name}=x"]}}
+    assert f"is given no {name}" in trouble(twin(drivers=native), on=device(HERE, "arm"))
 
 
 def test_variables_of_files_come_first_and_a_bare_name_is_the_devices_own(tmp_path: Path) -> None:

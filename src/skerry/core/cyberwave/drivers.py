@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.errors import InvalidInput
 
@@ -45,13 +46,14 @@ class Platform(msgspec.Struct, frozen=True):
 class Driver(msgspec.Struct, frozen=True):
     """One entry of `metadata.drivers`: an image with options of `docker run`, or a command on the device itself.
 
-    `key` is where it was found, as in the error messages.
+    `key` is where it was found, as in the error messages; `of_asset`: with the asset, not with the twin itself.
     """
 
     key: str
     image: str = ""
     params: tuple[str, ...] = ()
     command: tuple[str, ...] = ()
+    of_asset: bool = False
 
 
 def chosen(twin: Body, asset: Body, children: Iterable[Body], platform: Platform) -> Driver | None:
@@ -64,7 +66,8 @@ def chosen(twin: Body, asset: Body, children: Iterable[Body], platform: Platform
         if drivers:
             if not isinstance(drivers, Mapping):
                 raise InvalidInput("«drivers» is no object of platforms and their drivers")
-            return _of_platform(drivers, children, platform)
+            found = _of_platform(drivers, children, platform)
+            return replace(found, of_asset=owner is asset)
     return None
 
 

@@ -1,16 +1,18 @@
 """What a driver's options would give it of the device beyond its own hardware; only a driver that is trusted gets that.
 
-A driver has the devices, groups, ports and files that its `params` name. What makes a container as good as root on the
-device, or shows it what the node keeps from others, has to be allowed on the device itself.
+What stands here is what any driver may have: device nodes of the known kinds, its groups, ports, limits and volumes.
+All else, and what is not known here, has to be allowed on the device itself.
 """
 
 from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
+from skerry.core.cyberwave.drivers import Driver
 from skerry.core.cyberwave.run_options import RunOptions
 
 HARMLESS = frozenset(
@@ -21,44 +23,50 @@ HARMLESS = frozenset(
 )  # fmt: skip
 """What an engine gives by itself, and what real-time drivers ask for: neither leads out of the container."""
 
-_DISKS = re.compile(
-    r"/dev/(mem|kmem|port|kmsg|sd|nvme|mmcblk|vd|xvd|dm-|md|mapper|loop|disk|shm|kvm)"
+_NODES = re.compile(
+    r"/dev/(?:tty(?:USB|ACM|S|AMA|THS)\d+|(?:cu|tty)\.usb[^/]+|(?:serial|v4l)/by-[^/]+/[^/]+|(?:snd|dri|input|bus/usb)/.+"
+    r"|(?:video|media|v4l-subdev|i2c-|gpiochip|hidraw|can)\d+|spidev\d+\.\d+)"
 )
-_WHOLE = (
-    "/",
-    "/dev",
-    "/etc",
-    "/home",
-    "/proc",
-    "/root",
-    "/run",
-    "/sys",
-    "/usr",
-    "/var",
-    "/var/lib",
-    "/var/run",
-    "/boot",
-)
-"""Directories that hold more than any driver needs: they themselves, or what is above them."""
+"""Serial lines, cameras, sound, graphics, input, USB, and the buses of boards."""
 
-_SYSTEM = (
-    "/boot",
-    "/etc",
-    "/lib",
-    "/bin",
-    "/sbin",
-    "/proc",
-    "/root",
-    "/usr",
-    "/var/lib/docker",
-    "/var/lib/containers",
-)
-"""What is in these is nobody's to write."""
+_FOLDERS = frozenset(f"/dev/{name}" for name in ("snd", "dri", "input", "bus/usb", "v4l", "serial"))
+"""The directories that have nothing but such nodes."""
 
-_ENGINES = re.compile(r"(docker|podman|containerd|crio)[^/]*\.sock$")
+_ALIAS = re.compile(r"/dev/[^/]+")
+"""Where only root makes links, udev by its rules; below /dev/shm anybody does, and could turn one after it was looked at."""
+
+_RULE = re.compile(r"c (?:13|81|89|116|153|166|188|189|226):(?:\d+|\*) [rwm]+")
+"""The same kinds by their numbers."""
+
+_READABLE = ("/etc/localtime", "/etc/timezone", "/run/udev", "/usr/share/zoneinfo")
+_BIND_OPTIONS = frozenset({"ro", "rw", "z", "Z", "slave", "rslave", "private", "rprivate"})
+_OWN_MODES = frozenset({"", "none", "private", "shareable"})
+_NAMESPACED = re.compile(r"net\..+|kernel\.(?:msg|shm|sem)\w*|fs\.mqueue\..+")
+"""Settings of the kernel that a container has for itself."""
+
+_STARTS = re.compile(r"(?:(?:DY)?LD_|PYTHON).*|BASH_ENV|ENV|PATH|IFS", re.DOTALL)
+
+MOST_PROCESSES = 4096
+
 _HOST_MODES = (
     ("PidMode", "--pid"), ("IpcMode", "--ipc"), ("UTSMode", "--uts"), ("UsernsMode", "--userns"), ("CgroupnsMode", "--cgroupns"),
 )  # fmt: skip
+
+JUDGED = frozenset(
+    {
+        "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "MemorySwap", "PidsLimit",
+        *(key for key, _ in _HOST_MODES),
+    }
+)  # fmt: skip
+"""What of the engine's HostConfig is looked at here."""
+
+UNJUDGED = frozenset(
+    {
+        "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "Dns", "ExtraHosts", "GroupAdd", "Memory", "NanoCpus",
+        "PortBindings", "ReadonlyRootfs", "ShmSize", "Tmpfs", "Ulimits",
+    }
+)  # fmt: skip
+"""What is the container's own affair, whatever its value."""
 
 
 def asked(
@@ -66,24 +74,44 @@ def asked(
 ) -> list[str]:
     """The options that need a trusted driver, in their words. `private` is what the node keeps for itself."""
     host = options.host
+    kept = {form for path in private for form in (path, real(path))}
     return [
         *(["--privileged"] if options.privileged else []),
         *_capabilities(host.get("CapAdd", ())),
-        *(f"{flag} {host[key]}" for key, flag in _HOST_MODES if _is_shared(host.get(key, ""))),
-        *(f"--network {name}" for name in options.networks[-1:] if name.startswith("container:")),
+        *(f"{flag} {host[key]}" for key, flag in _HOST_MODES if host.get(key, "") not in _OWN_MODES),
+        *(f"--network {name}" for name in options.networks[-1:] if ":" in name),
         *(f"--security-opt {one}" for one in host.get("SecurityOpt", ()) if _loosens(one)),
-        *(f"--device {one['PathOnHost']}" for one in host.get("Devices", ()) if _DISKS.match(real(one["PathOnHost"]))),
-        *(f"--device-cgroup-rule {one}" for one in host.get("DeviceCgroupRules", ()) if one[0] != "c"),
-        *(f"--mount {source}" for source, writes in _sources(host) if _is_kept(real(source), private, writes=writes)),
+        *(f"--device {one['PathOnHost']}" for one in host.get("Devices", ()) if not _is_hardware(one["PathOnHost"], real)),
+        *(f"--device-cgroup-rule {one}" for one in host.get("DeviceCgroupRules", ()) if not _RULE.fullmatch(one)),
+        *(f"--mount {shown}" for shown, place, writes in _shown(host) if writes or not _is_open(place, kept, real)),
+        *_limits(host),
+        *(key for key in host if key not in JUDGED | UNJUDGED),
     ]  # fmt: skip
 
 
-def is_trusted(allowed: Sequence[str], names: Iterable[str]) -> bool:
-    """Whether one of a driver's names (its asset's registry id, its image with or without tag, its command) is allowed."""
-    known = {name for name in names if name}
-    known |= {name.rpartition("@")[0] for name in known if "@" in name}
-    known |= {name.rpartition(":")[0] for name in known if ":" in name.rpartition("/")[2]}
-    return bool(known & set(allowed))
+def trusted_by(driver: Driver, registry_id: str, options: RunOptions) -> list[str]:
+    """The names by which the device may trust a driver, the most telling first.
+
+    What a model is called says nothing of a driver that its twin names, and an image nothing of another entrypoint.
+    """
+    names = [registry_id] if driver.of_asset else []
+    if driver.command:
+        names.append(driver.command[0])
+    elif "Entrypoint" not in options.config:
+        names += _image_names(driver.image)
+    return [name for name in names if name]
+
+
+def _image_names(image: str) -> list[str]:
+    """With digest and tag, and without."""
+    bare = image.partition("@")[0]
+    untagged = bare.rpartition(":")[0] if ":" in bare.rpartition("/")[2] else bare
+    return list(dict.fromkeys((image, bare, untagged)))
+
+
+def foreign_start(names: Iterable[str]) -> list[str]:
+    """Those of the variables by which a trusted command would run something else."""
+    return [name for name in names if _STARTS.fullmatch(name)]
 
 
 def _capabilities(names: Iterable[str]) -> list[str]:
@@ -91,38 +119,62 @@ def _capabilities(names: Iterable[str]) -> list[str]:
     return [f"--cap-add {name}" for name in bare if name not in HARMLESS]
 
 
-def _is_shared(mode: str) -> bool:
-    return mode == "host" or mode.startswith(("container:", "ns:"))
-
-
 def _loosens(option: str) -> bool:
-    name, _, value = option.replace("=", ":", 1).partition(":")
-    return name != "no-new-privileges" and value.strip() != "enforce"
+    return re.split("[=:]", option, maxsplit=1)[0] != "no-new-privileges"
 
 
-def _sources(host: Mapping[str, object]) -> Iterable[tuple[str, bool]]:
-    """Each place of the device that is shown, and whether it may be written to."""
-    for bind in _list(host.get("Binds")):
-        source, _, rest = str(bind).partition(":")
-        if source.startswith("/"):
-            yield source, "ro" not in rest.partition(":")[2].split(",")
-    for mount in _list(host.get("Mounts")):
-        if isinstance(mount, Mapping) and str(mount.get("Source", "")).startswith("/"):
-            yield str(mount["Source"]), not mount.get("ReadOnly")
+def _limits(host: Mapping[str, Any]) -> Iterator[str]:
+    for name in host.get("Sysctls", ()):
+        if not _NAMESPACED.fullmatch(name):
+            yield f"--sysctl {name}"
+    if (runtime := host.get("Runtime", "nvidia")) != "nvidia":
+        yield f"--runtime {runtime}"
+    # Twice the memory is what an engine gives by itself.
+    if "MemorySwap" in host and not 0 < host["MemorySwap"] <= 2 * host.get("Memory", 0):
+        yield f"--memory-swap {host['MemorySwap']}"
+    if "PidsLimit" in host and not 0 < host["PidsLimit"] <= MOST_PROCESSES:
+        yield f"--pids-limit {host['PidsLimit']}"
 
 
-def _list(value: object) -> Iterable[object]:
-    return value if isinstance(value, list) else ()
+def _is_hardware(path: str, real: Callable[[str], str]) -> bool:
+    """Whether it is a node of a known kind, or a directory of them, and stays so."""
+    if ".." in path.split("/") or not (_is_node(path) or _ALIAS.fullmatch(path)):
+        return False
+    return _is_node(real(path))
 
 
-def _is_kept(source: str, private: Iterable[str], *, writes: bool) -> bool:
-    place = PurePosixPath(source)
-    for own in map(PurePosixPath, private):
-        if place.is_relative_to(own) or own.is_relative_to(place):
-            return True
-    if _ENGINES.search(source) or _DISKS.match(source):
+def _is_node(path: str) -> bool:
+    return path in _FOLDERS or _NODES.fullmatch(path) is not None
+
+
+def _shown(host: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
+    """Each mount in its words, the place of the device that it shows, and whether more than reading is asked for.
+
+    Volumes are the engine's, and no place of the device.
+    """
+    for bind in host.get("Binds", ()):
+        source, _, rest = bind.partition(":")
+        named = set(rest.partition(":")[2].split(",")) - {""}
+        is_place = bool(rest) and source.startswith("/")
+        if is_place or not named <= _BIND_OPTIONS:
+            yield bind, source, "ro" not in named or not named <= _BIND_OPTIONS - {"rw"}
+    for mount in host.get("Mounts", ()):
+        if mount["Type"] == "bind":
+            yield mount["Source"], mount["Source"], not mount["ReadOnly"]
+
+
+def _is_open(source: str, private: Iterable[str], real: Callable[[str], str]) -> bool:
+    """Whether any driver may read it."""
+    if _is_hardware(source, real):
         return True
-    if any(PurePosixPath(whole).is_relative_to(place) for whole in _WHOLE):
-        return True
-    kept = _SYSTEM if writes else ("/root", "/proc", "/etc/shadow", "/etc/ssh", "/etc/ssl/private")
-    return any(place.is_relative_to(one) for one in kept)
+    if ".." in source.split("/"):
+        return False
+    forms = [PurePosixPath(form) for form in (source, real(source))]
+    for place in forms:
+        if not any(place.is_relative_to(one) for one in _READABLE):
+            return False
+        if any(
+            place.is_relative_to(own) or PurePosixPath(own).is_relative_to(place) for own in private
+        ):
+            return False
+    return True

@@ -21,6 +21,8 @@ _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([bkmgt]?)(?:i?b)?", re.IGNORECASE)
 _FACTORS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 _DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 
+_VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
 _OURS = ("name", "detach", "rm", "restart", "interactive", "tty", "pull", "cidfile", "init")
 """Options that say how a container is run, which is the node's to decide: they are taken and have no effect."""
 
@@ -192,12 +194,32 @@ def _limit(text: str) -> dict[str, object]:
         raise InvalidInput(f"params: --ulimit «{text:.80}» is no NAME=SOFT[:HARD]") from error
 
 
+def _bind(text: str) -> str:
+    """A volume without a name is the container's own."""
+    source, *rest = text.split(":")
+    is_source = source.startswith("/") or (bool(rest) and _VOLUME.fullmatch(source))
+    if not is_source or len(rest) > 2 or (rest and not rest[0].startswith("/")):
+        raise InvalidInput(
+            f"params: --volume «{text:.80}» is no /PLACE:/INSIDE[:ro] and no NAME:/INSIDE[:ro]"
+        )
+    return text
+
+
 def _mount(text: str) -> dict[str, object]:
     fields = _variables(text.split(","))
     source = fields.get("source") or fields.get("src") or ""
     target = fields.get("target") or fields.get("destination") or fields.get("dst")
-    if not target or (fields.get("type", "volume") == "bind" and not source):
-        raise InvalidInput(f"params: --mount «{text:.80}» has no source or no target")
+    if not target:
+        raise InvalidInput(f"params: --mount «{text:.80}» has no target")
+    fits = {
+        "bind": source.startswith("/"),
+        "volume": not source or _VOLUME.fullmatch(source) is not None,
+        "tmpfs": not source,
+    }
+    if not fits.get(fields.get("type") or "volume"):
+        raise InvalidInput(
+            f"params: --mount «{text:.80}» is no bind of a /PLACE, no volume with a NAME and no tmpfs"
+        )
     read_only = any(
         name in fields and fields[name] not in ("false", "0") for name in ("readonly", "ro")
     )
@@ -253,7 +275,7 @@ _SWITCHES = (
 _HOST_LISTS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("ExtraHosts", "add_host", str),
     ("Devices", "device", _device),
-    ("Binds", "volume", str),
+    ("Binds", "volume", _bind),
     ("Mounts", "mount", _mount),
     ("CapAdd", "cap_add", str),
     ("CapDrop", "cap_drop", str),

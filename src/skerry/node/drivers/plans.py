@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
 from skerry.core.cyberwave.names import driver_container
-from skerry.core.cyberwave.privileges import asked, is_trusted
+from skerry.core.cyberwave.privileges import asked, foreign_start, trusted_by
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
@@ -187,20 +187,29 @@ def _with_options(
         needed = ["command", *needed]
         _check_native(options)
     needed += [f"--env-file {file}" for file in options.files if not _is_in(file, device)]
-    registry_id = str(twin.asset.get("registry_id") or "")
-    names = [registry_id, driver.image, *driver.command[:1]]
-    if needed and not is_trusted(device.trusted, names):
-        known = " or ".join(f"«{name}»" for name in dict.fromkeys(names) if name)
-        raise Refused(
-            f"{driver.image or driver.command[0]} asks for {', '.join(needed)}, which no driver is given by itself. "
-            f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
-        )
+    names = trusted_by(driver, str(twin.asset.get("registry_id") or ""), options)
+    if needed and not set(names) & set(device.trusted):
+        raise Refused(_not_given(driver, needed, names))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
     variables = dict(_from_files(options.files, read)) | dict(options.environment)
+    if driver.command and (found := foreign_start(variables)):
+        raise Refused(
+            f"params: a driver with «command» is given no {', '.join(found)}: it would run something else"
+        )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
     return replace(plan, options=options, variables=known_values)
+
+
+def _not_given(driver: Driver, needed: Sequence[str], names: Sequence[str]) -> str:
+    known = " or ".join(f"«{name}»" for name in names)
+    way = (
+        f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
+        if names
+        else "An --entrypoint of the twin's own makes another program of any image: take it away, or give the driver to the asset"
+    )
+    return f"{driver.image or driver.command[0]} asks for {', '.join(needed)}, which no driver is given by itself. {way}"
 
 
 def _check_native(options: RunOptions) -> None:
