@@ -48,6 +48,19 @@ def test_a_file_stays_the_same_one(files: TwinFiles, value: str) -> None:
     assert path.stat().st_mode & 0o777 == 0o600
 
 
+def test_a_link_that_a_driver_puts_in_its_place_leads_to_nobodys_file(
+    files: TwinFiles, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.write_bytes(text(b=1))
+    other.chmod(0o644)
+    files.path(TWIN).symlink_to(other)
+    with pytest.raises(OSError, match="symbolic links"):
+        files.write(TWIN, text(a=1), files.stamp(TWIN))
+    assert other.stat().st_mode & 0o777 == 0o644
+    assert other.read_bytes() == text(b=1)
+
+
 class Looking(RealDisk):
     """Notes what a reader finds between the steps of writing."""
 

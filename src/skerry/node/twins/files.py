@@ -93,14 +93,23 @@ class TwinFiles:
                 path.rmdir()
             self._disk.write_atomic("twin.write", path, text)
             return True
-        if path.lstat().st_mode & 0o077:
-            path.chmod(0o600)
+        _make_private(path)
         self._disk.rewrite("twin.rewrite", path, text)
         return True
 
     def remove(self, uuid: str) -> None:
         """Removes the file; a missing one is fine."""
         self._disk.unlink("twin.remove", self.path(uuid))
+
+
+def _make_private(path: Path) -> None:
+    """Only of the file itself: a driver may put a link in its place at any moment."""
+    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    try:
+        if os.fstat(fd).st_mode & 0o077:
+            os.fchmod(fd, 0o600)
+    finally:
+        os.close(fd)
 
 
 def _stamp(found: os.stat_result) -> Stamp:
