@@ -69,7 +69,6 @@ def test_a_file_as_it_was_written_is_no_edit() -> None:
         ("joint_calibration", {"j1": {"offset": 0.1}}),
         ("controller_policy_uuid", TWIN),
         ("controller_policy_uuid", None),
-        ("attach_to_twin_uuid", TWIN),
         ("attach_to_link", "wrist"),
         ("attach_offset_x", 0.1),
         ("attach_offset_rotation_w", 0.1),
@@ -133,6 +132,10 @@ def test_who_serves_a_twin_and_what_runs_for_it_is_not_a_drivers_to_say() -> Non
         "metadata.edge_fingerprint", "metadata.edge_configs.edge_fingerprint", "metadata.drivers"
     }  # fmt: skip
     assert edit_of(metadata(drivers={}), [BODY]).patch == {}
+    attached = edit_of(changed(attach_to_twin_uuid=TWIN, name="leg"), [BODY])
+    assert attached.patch == {"name": "leg"}
+    assert attached.left_out == ("attach_to_twin_uuid",)
+    assert edit_of(metadata(attach_to_twin_uuid=TWIN), [BODY]).patch == {}
     only = edit_of(metadata(edge_fingerprint="there"), [BODY])
     assert only.patch == {}
 

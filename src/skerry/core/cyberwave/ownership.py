@@ -23,8 +23,10 @@ _KINDS: Mapping[str, Kind] = {
 
 SHARED_NAMES = frozenset({"assets", "environments"})
 """Entities that programs of other fleets may have for something else."""
-_PEOPLES = ("uuid", "asset_uuid", "environment_uuid")
+_PEOPLES = ("uuid", "asset_uuid", "environment_uuid", "attach_to_twin_uuid")
 """Fields of a twin by which it gets other drivers, or is another one."""
+
+_PEOPLES_METADATA = ("drivers", "attach_to_twin_uuid")
 
 NOTHING: Body = {}
 
@@ -67,8 +69,10 @@ def twin_fault(held: Body, becomes: Body | None, fingerprint: str) -> str:
     if fingerprint not in after or not after <= before:
         return "only people say which device serves a twin"
     changed = [field for field in _PEOPLES if held.get(field) != becomes.get(field)]
-    if _drivers(held) != _drivers(becomes):
-        changed.append("metadata.drivers")
+    old, new = _object(held.get("metadata")), _object(becomes.get("metadata"))
+    changed += [
+        f"metadata.{field}" for field in _PEOPLES_METADATA if old.get(field) != new.get(field)
+    ]
     if changed:
         return f"only people change {', '.join(changed)} of a twin"
     return ""
@@ -80,10 +84,6 @@ def alert_fault(held: Body | None, becomes: Body | None, serves: Callable[[str],
         if alert is not None and not serves(str(alert.get("twin_uuid") or "")):
             return "the alert's twin is not linked to this device"
     return ""
-
-
-def _drivers(twin: Body) -> object:
-    return _object(twin.get("metadata")).get("drivers")
 
 
 def _object(value: object) -> Body:

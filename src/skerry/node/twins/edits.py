@@ -21,8 +21,11 @@ PEOPLES: tuple[tuple[str, ...], ...] = (
     ("metadata", "edge_fingerprint"),
     ("metadata", "edge_configs", "edge_fingerprint"),
     ("metadata", "drivers"),
+    ("attach_to_twin_uuid",),
+    ("metadata", "attach_to_twin_uuid"),
 )
-"""Which device serves a twin, and what runs there for it: a driver that could say that could have anything run."""
+"""Which device serves a twin, what runs there for it, and whose driver serves it: a driver that could say that could have
+anything run, or have another twin's driver serve its own."""
 
 
 class Edit(msgspec.Struct, frozen=True):
