@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -10,6 +11,7 @@ from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, devic
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
+from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
 from skerry.node.workloads.changes import in_force, needs_restart
@@ -147,6 +149,22 @@ async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
     assert "cw_fleet" not in str(credentials)
 
 
+async def test_its_tokens_are_for_topics_that_begin_as_the_device_says(tmp_path: Path) -> None:
+    asked = ["-e", "CYBERWAVE_MQTT_TOPIC_PREFIX=a", "-e", "CYBERWAVE_TOPIC_PREFIX=b", "-e", "CYBERWAVE_ENVIRONMENT=c"]  # fmt: skip
+    for said, prefix in (
+        ({}, ""),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev"}, "dev"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab"}, "lab"),
+        ({"CYBERWAVE_TOPIC_PREFIX": "lab", "CYBERWAVE_MQTT_TOPIC_PREFIX": "first"}, "first"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab/"}, "dev"),
+        ({"CYBERWAVE_TOPIC_PREFIX": "#"}, ""),
+    ):
+        rig = Rig(tmp_path, twin(ARM, *asked), on=device(tmp_path, **said))
+        (assignment,) = (await rig.look()).values()
+        again = decode(encode(assignment), Assignment, "what the store gives back")
+        assert grant_of(again).prefix == prefix
+
+
 async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configuration_directory(
     tmp_path: Path,
 ) -> None:
@@ -168,6 +186,21 @@ async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configurati
     rig.served = [twin()]
     rig.workloads.launch_for((await rig.look())[NAME], "i2")
     assert not (view / f"{CAMERA}.json").exists()
+
+
+async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin())
+    await rig.look()
+    config = tmp_path / "config"
+    (config / "edge.json").write_bytes(b"x" * (1 << 20))
+    (config / "environment.json").write_bytes(b"x" * ((1 << 20) + 1))
+    os.mkfifo(config / "cameras.json")
+    (config / "fingerprint.json").symlink_to(config / "edge.json")
+    rig.workloads.launch_for((await rig.look())[NAME], "i1")
+    view = {path.name for path in (tmp_path / "views" / NAME).iterdir()}
+    assert view == {"edge.json", "credentials.json", f"{ARM}.json"}
 
 
 async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -30,7 +31,7 @@ def plans(*served: Served, on: Device | None = None, **hosts: str) -> Plans:
     """A network without an address is one that the engine does not have."""
     known = {name: host for name, host in hosts.items() if host}
     refused = {name: f"has no network «{name}»" for name, host in hosts.items() if not host}
-    return planned(served, on or device(HERE), Networks(known, refused), Path.read_text)
+    return planned(served, on or device(HERE), Networks(known, refused))
 
 
 def only(*served: Served, on: Device | None = None, **hosts: str) -> DriverPlan:
@@ -162,11 +163,12 @@ def of_asset(entry: dict[str, object]) -> Served:
     return replace(twin(x=1), asset={"registry_id": "example/arm", "metadata": metadata})
 
 
-def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted() -> None:
-    params = ["--privileged", "-v", "/srv/nowhere/store:/x", "--env-file", "/dev/null"]
+def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted(tmp_path: Path) -> None:
+    (tmp_path / "env").touch()
+    params = ["--privileged", "-v", "/srv/nowhere/store:/x", "--env-file", f"{tmp_path}/env"]
     told = trouble(twin(ARM, *params))
     assert told.startswith(f"driver_start_failure: {IMAGE} asks for --privileged, --mount /srv/")
-    assert "--env-file /dev/null" in told
+    assert f"--env-file {tmp_path}/env" in told
     assert "«cyberwave.privileged»" in told
     for name in (IMAGE, IMAGE.partition(":")[0]):
         assert only(twin(ARM, *params), on=device(HERE, name)).twin == ARM
@@ -234,6 +236,45 @@ def test_variables_of_files_come_first_and_a_bare_name_is_the_devices_own(tmp_pa
     ]
     file.unlink()
     assert f"cannot read {file}" in trouble(twin(ARM, *params), on=on)
+
+
+def test_a_file_of_variables_is_a_file_of_bounded_size_and_its_content_is_not_told(
+    tmp_path: Path,
+) -> None:
+    on = device(tmp_path)
+    on.directory.mkdir()
+    file = on.directory / "arm.env"
+    params = ["--env-file", str(file)]
+    other = on.directory / "other.env"
+    other.write_text("A=1\n")
+
+    file.symlink_to(other)
+    assert "it is a link, which is not followed" in trouble(twin(ARM, *params), on=on)
+    file.unlink()
+    os.mkfifo(file)
+    assert "it is no file" in trouble(twin(ARM, *params), on=on)
+    file.unlink()
+    file.write_bytes(b"A=" + b"x" * (1 << 20))
+    assert "it has more than 1048576 bytes" in trouble(twin(ARM, *params), on=on)
+    file.write_bytes(b"A=\xff")
+    assert "it is not UTF-8 text" in trouble(twin(ARM, *params), on=on)
+    file.write_text("A=1\n\nsecret words\n")
+    told = trouble(twin(ARM, *params), on=on)
+    assert "arm.env: line 3 is no NAME=VALUE" in told
+    assert "secret" not in told
+
+
+def test_what_topics_begin_with_is_the_devices_to_say() -> None:
+    on = device(HERE, CYBERWAVE_ENVIRONMENT="Dev")
+    for name, text in (("CYBERWAVE_TOPIC_PREFIX", "lab"), ("CYBERWAVE_ENVIRONMENT", "prod")):
+        (found,) = plans(twin(ARM, "-e", f"{name}={text}"), on=on).troubles
+        assert found.kind == "driver_health"
+        assert f"params: {name}: only the device says" in found.text
+    assert not plans(twin(ARM, "-e", "CYBERWAVE_ENVIRONMENT=dev"), on=on).troubles
+    for text in ("lab/", "+", "#", "$SYS"):
+        (found,) = plans(twin(), on=device(HERE, CYBERWAVE_TOPIC_PREFIX=text)).troubles
+        assert found.kind == "driver_health"
+        assert f"CYBERWAVE_TOPIC_PREFIX «{text}» of the device is no prefix" in found.text
 
 
 def test_no_driver_gets_a_secret_of_the_device_or_a_label_of_the_node() -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,6 +21,32 @@ def read_text(path: Path) -> str:
             return read_stream(file, str(path))
     except OSError as error:
         raise InvalidInput(f"cannot read {path}: {error.strerror}") from error
+
+
+def read_unlinked(
+    path: Path,
+    most: int = MAX_BYTES,
+    opened: Callable[[int, os.stat_result], None] = lambda *_: None,
+) -> bytes:
+    """What is in a file that others than its reader may have put there: no link is followed, and no pipe waited for.
+
+    `opened` may change the file before. Raises InvalidInput, whose words are to follow the file's name, and OSError.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        if path.is_symlink():
+            raise InvalidInput("is a link, which is not followed: put the file there") from None
+        raise
+    with os.fdopen(fd, "rb") as file:
+        found = os.fstat(fd)
+        if not stat.S_ISREG(found.st_mode):
+            raise InvalidInput("is no file")
+        opened(fd, found)
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise InvalidInput(f"has more than {most} bytes")
+    return data
 
 
 def read_stream(file: BinaryIO, name: str) -> str:

@@ -5,11 +5,16 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 _HOST_LENGTH = 15
 _FINGERPRINT = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,126}")
 _SHORT = 8
+
+PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
+"""The variables by which the SDK begins its topics, the first one before the other, and both before the environment."""
+
+_NO_PREFIX = re.compile(r"[/+#$]")
 
 
 def fingerprint(host: str, node: int, system: str, machine: str) -> str:
@@ -37,6 +42,22 @@ def topic_prefix(environment: str) -> str:
     """What stands before every topic, with nothing between: the environment's name, but none in production."""
     environment = environment.strip().lower()
     return "" if environment == "production" else environment
+
+
+def said_prefix(variables: Mapping[str, str]) -> tuple[str, str]:
+    """What stands before the topics of a device with these variables, and what is wrong with what they say; empty: nothing.
+
+    A prefix is no level of topics of its own: it would reach those of others.
+    """
+    said = {name: variables.get(name, "") for name in PREFIXES}
+    said["CYBERWAVE_ENVIRONMENT"] = topic_prefix(variables.get("CYBERWAVE_ENVIRONMENT", ""))
+    fault = ""
+    for name, text in said.items():
+        if text and not _NO_PREFIX.search(text):
+            return text, fault
+        if text:
+            fault = f"{name} «{text:.40}» of the device is no prefix of topics, which has no «/», «+», «#», «$»: it has no effect"
+    return "", fault
 
 
 def driver_container(twin: str, others: Collection[str] = ()) -> str:

@@ -77,12 +77,16 @@ def parsed(params: Sequence[str]) -> RunOptions:
 
 
 def variables_of(text: str, where: str) -> dict[str, str | None]:
-    """The variables in an `--env-file`. Raises InvalidInput with the line."""
-    lines = [line.strip() for line in text.splitlines()]
-    try:
-        return _variables(line for line in lines if line and not line.startswith("#"))
-    except InvalidInput as error:
-        raise InvalidInput(f"cannot read {where}: {error}") from error
+    """The variables in an `--env-file`. Raises InvalidInput with the line's number: what stands there may be a secret."""
+    found: dict[str, str | None] = {}
+    for number, line in enumerate(map(str.strip, text.splitlines()), 1):
+        if not line or line.startswith("#"):
+            continue
+        try:
+            found |= _variables([line])
+        except InvalidInput:
+            raise InvalidInput(f"cannot read {where}: line {number} is no NAME=VALUE") from None
+    return found
 
 
 def _switches(params: Sequence[str]) -> Iterable[str]:

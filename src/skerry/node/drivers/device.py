@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from skerry.core.cyberwave.drivers import Platform
+from skerry.core.cyberwave.names import said_prefix
 from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
@@ -71,3 +72,13 @@ class Device(msgspec.Struct, frozen=True):
         """The name of Cyberwave's environment («dev»); empty in production."""
         name = self.config.variables.get("CYBERWAVE_ENVIRONMENT", "").strip().lower()
         return "" if name == "production" else name
+
+    @property
+    def topic_prefix(self) -> str:
+        """What the topics of its drivers begin with: the device says it, and no twin."""
+        return said_prefix(self.config.variables)[0]
+
+    @property
+    def prefix_fault(self) -> str:
+        """What is wrong with what the device says of it; empty: nothing."""
+        return said_prefix(self.config.variables)[1]

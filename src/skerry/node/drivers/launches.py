@@ -52,11 +52,13 @@ PREFIX = "cyberwave-driver-"
 """What every driver's workload and container is called first."""
 
 _INSIDE = "/app"
-_PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
 
 
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a start is made of besides the spec; the files are those of its twins that were there."""
+    """What a start is made of besides the spec; the files are those of its twins that were there.
+
+    `prefix` is that of the topics that its tokens are good for.
+    """
 
     twin: str
     children: tuple[str, ...] = ()
@@ -64,6 +66,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     environment: str = ""
     host: Body = {}
     config: Body = {}
+    prefix: str = ""
 
 
 def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Assignment:
@@ -81,6 +84,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         device.config.environment,
         {} if native else _host(plan, device, environment),
         {} if native else {**options.config, "StopTimeout": STOP_SECONDS},
+        device.topic_prefix,
     )
     spec = WorkloadSpec(
         name=plan.name,
@@ -104,12 +108,9 @@ def recipe_of(assignment: Assignment) -> Recipe:
 
 def grant_of(assignment: Assignment) -> Grant:
     """What the tokens of its instances are good for."""
-    recipe, env = recipe_of(assignment), assignment.spec.env
-    name = env.get("CYBERWAVE_ENVIRONMENT", "")
-    named = "" if name.strip().lower() == "production" else name
-    prefix = next((env[one] for one in _PREFIXES if env.get(one)), named)
+    recipe = recipe_of(assignment)
     twins = (recipe.twin, *recipe.children)
-    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=prefix)
+    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=recipe.prefix)
 
 
 class Launches:

@@ -14,11 +14,12 @@ from msgspec.structs import replace
 
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
-from skerry.core.cyberwave.names import driver_container
+from skerry.core.cyberwave.names import PREFIXES, driver_container, said_prefix
 from skerry.core.cyberwave.privileges import asked, foreign_start, trusted_by
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.kit.text_file import read_unlinked
 from skerry.node.drivers.device import HOST, Device, Networks, Served
 from skerry.node.drivers.views import CREDENTIALS
 
@@ -70,9 +71,9 @@ def planned(
     served: Sequence[Served],
     device: Device,
     networks: Networks,
-    read: Callable[[Path], str],
+    read: Callable[[Path], bytes] = read_unlinked,
 ) -> Plans:
-    """`read` gives the text of an `--env-file`; it raises OSError."""
+    """`read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name."""
     family = Family.of(served)
     choices, troubles = _choices(served, family, device)
     uuids = [twin.uuid for twin, _ in choices]
@@ -88,8 +89,8 @@ def planned(
         except (InvalidInput, Refused) as error:
             troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
             continue
-        if remark:
-            troubles.append(Trouble(twin.uuid, "driver_health", remark, name))
+        remarks = filter(None, (remark, device.prefix_fault, _prefix_of_its_own(plan, device)))
+        troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
         (undecided if placed.host == "" else drivers).append(placed)
     return Plans(drivers, troubles, undecided)
 
@@ -177,7 +178,7 @@ def _no_driver(twin: Served) -> Trouble:
 
 
 def _with_options(
-    plan: DriverPlan, twin: Served, device: Device, read: Callable[[Path], str]
+    plan: DriverPlan, twin: Served, device: Device, read: Callable[[Path], bytes]
 ) -> DriverPlan:
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
@@ -200,6 +201,17 @@ def _with_options(
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
     return replace(plan, options=options, variables=known_values)
+
+
+def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:
+    """What is to be said of a driver whose params would have it speak elsewhere; empty: nothing."""
+    said = [name for name in (*PREFIXES, "CYBERWAVE_ENVIRONMENT") if name in plan.variables]
+    if (
+        not said
+        or said_prefix({**device.config.variables, **plan.variables})[0] == device.topic_prefix
+    ):
+        return ""
+    return f"params: {', '.join(said)}: only the device says what topics begin with («{device.topic_prefix}»), and no others are the driver's"
 
 
 def _not_given(driver: Driver, needed: Sequence[str], names: Sequence[str]) -> str:
@@ -225,13 +237,18 @@ def _is_in(file: str, device: Device) -> bool:
     return place.is_relative_to(own) and place.suffix != ".json"
 
 
-def _from_files(files: Iterable[str], read: Callable[[Path], str]) -> Mapping[str, str | None]:
+def _from_files(files: Iterable[str], read: Callable[[Path], bytes]) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
     for file in files:
         try:
-            found |= variables_of(read(Path(file)), file)
+            content = read(Path(file)).decode()
         except OSError as error:
             raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
+        except InvalidInput as error:
+            raise InvalidInput(f"cannot read {file}: it {error}") from error
+        except UnicodeDecodeError:
+            raise InvalidInput(f"cannot read {file}: it is not UTF-8 text") from None
+        found |= variables_of(content, file)
     return found
 
 

@@ -6,12 +6,12 @@ stand here. A native driver is given links to them.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from skerry.kit.disk import Disk
-from skerry.kit.errors import Transient
+from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.text_file import read_unlinked
 
 CREDENTIALS = "credentials.json"
 BUS = "bus"
@@ -87,11 +87,9 @@ class Views:
 
 def _read(path: Path) -> bytes | None:
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
+        return read_unlinked(path)
+    except (OSError, InvalidInput):
         return None
-    with os.fdopen(fd, "rb") as file:
-        return file.read()
 
 
 def _link(path: Path, target: Path) -> None:

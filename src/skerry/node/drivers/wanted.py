@@ -140,7 +140,7 @@ class DriverWorkloads:
     def _planned(self) -> Plans:
         sources = self._sources
         networks = Networks(dict(self._networks), dict(self._refused))
-        return planned(sources.served(), sources.device(), networks, Path.read_text)
+        return planned(sources.served(), sources.device(), networks)
 
     async def _bridged(self, plans: Plans) -> Plans:
         device, drivers, troubles = self._sources.device(), [], list(plans.troubles)

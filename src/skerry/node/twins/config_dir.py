@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import stat
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk, DiskOf, RealDisk
 from skerry.kit.errors import InvalidInput
+from skerry.kit.text_file import read_unlinked
 from skerry.node.twin_ports import DeviceConfig
 from skerry.node.twins.config_files import (
     Credentials,
@@ -297,24 +297,15 @@ def _may_be_half_written(content: Object | InvalidInput | None) -> bool:
 def _read_file(path: Path) -> bytes | None:
     """None: there is no such file. What others could read is made their owner's alone. Raises InvalidInput, OSError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        return read_unlinked(path, MAX_FILE, _kept_private)
     except FileNotFoundError:
         return None
-    except OSError:
-        if path.is_symlink():
-            raise InvalidInput("is a link, which is not followed: put the file there") from None
-        raise
-    with os.fdopen(fd, "rb") as file:
-        found = os.fstat(fd)
-        if not stat.S_ISREG(found.st_mode):
-            raise InvalidInput("is no file")
-        # Another name of it may be another program's file.
-        if found.st_mode & _FOREIGN_BITS and found.st_nlink == 1 and _may_change(found):
-            os.fchmod(fd, 0o600)
-        text = file.read(MAX_FILE + 1)
-    if len(text) > MAX_FILE:
-        raise InvalidInput(f"has more than {MAX_FILE} bytes")
-    return text
+
+
+def _kept_private(fd: int, found: os.stat_result) -> None:
+    # Another name of it may be another program's file.
+    if found.st_mode & _FOREIGN_BITS and found.st_nlink == 1 and _may_change(found):
+        os.fchmod(fd, 0o600)
 
 
 def _may_change(found: os.stat_result) -> bool:
