@@ -100,7 +100,7 @@ class Rig:
         self.changed = Bell()
         self.clock = ManualClock()
         native = NativeContract(
-            directory / "data", directory / "run", "node", "python", no_secrets(), self.secrets_at
+            directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
         views = Views(directory / "views", self.device.directory, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)

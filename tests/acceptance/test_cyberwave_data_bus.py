@@ -108,5 +108,5 @@ async def test_what_drivers_exchange_comes_to_the_hub_once(
                     await site.node.kill()
             await site.node.start()
             await eventually(lambda: site.site.hub.has(key, 100), "all of them are at the hub")
-            found = await site.records(key)
-            assert found == [{"n": n} for n in range(100)]
+            rows = await site.site.hub.rows(key)
+            assert [json.loads(str(row.value)) for row in rows] == [{"n": n} for n in range(100)]

@@ -123,7 +123,7 @@ def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_dir
         ("/m/shared", "/dev/shm", False),  # noqa: S108 - where Zenoh looks in the container
     ]
     assert host(body)["Init"] is True
-    assert host(body)["Binds"] == ["/s:/run/skerry"]
+    assert host(body)["Binds"] == []
     assert body["name"] == NAME
     assert body["User"] == "1000:1001"
     assert host(body)["NetworkMode"] == "host"

@@ -61,8 +61,10 @@ def test_meta_has_rules_of_its_own(meta: dict[str, object], rule: str) -> None:
 @pytest.mark.guarantee("G9")
 @pytest.mark.parametrize("kind", ["event", "measurement"])
 def test_a_workload_cannot_speak_for_the_platform(kind: str) -> None:
-    for name in ("skerry.storage.freed", "skerry.x"):
-        with pytest.raises(InvalidInput, match=r"begin with «skerry\.» are the node's own"):
+    for name in ("skerry.storage.freed", "skerry.x", "cyberwave/joint/t/j1"):
+        with pytest.raises(
+            InvalidInput, match=r"begin with «(skerry\.|cyberwave/)» are the node's own"
+        ):
             check(request(PublishedRecord("env.x", 1), PublishedRecord(name, 1), kind=kind))
     check(request(PublishedRecord("skerry", 1), PublishedRecord("my.skerry.x", 1), kind=kind))
 

@@ -46,6 +46,9 @@ MAX_ROW_ID = 200
 NAMES_OF_OUR_OWN = "skerry."
 """Records whose names begin so are written by the platform itself; no workload may publish them."""
 
+NAMES_OF_TWINS = "cyberwave/"
+"""Records of what drivers publish, each of its own twins only: they come by the gate, and no other way."""
+
 
 def is_sha256(text: str) -> bool:
     """Whether it is the hex form that blobs are named by."""

@@ -120,8 +120,8 @@ class ContainerLaunch(Launch, frozen=True, kw_only=True):
 
     spec: ContainerSpec
     resources: Resources
-    socket: Path
-    """The workload's own socket; its directory is mounted, because an agent that restarts makes a new socket in it."""
+    socket: Path | None
+    """The workload's own socket; its directory is mounted, because an agent that restarts makes a new socket in it. None: it is given none."""
     extras: ContainerExtras = _NO_EXTRAS
 
 

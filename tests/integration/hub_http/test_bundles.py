@@ -189,8 +189,12 @@ async def test_what_nobody_takes_ends_with_the_link(tmp_path: Path) -> None:
     serving.cancel()
     done, _ = await asyncio.wait([serving], timeout=30)
     assert done
-    lives = (read_stat(pid) for pid in pids)
-    assert not any(stat is not None and stat.lives for stat in lives)
+
+    def is_over() -> bool:
+        found = map(read_stat, pids)
+        return not any(stat is not None and stat.lives for stat in found)
+
+    await eventually(is_over, "neither of them lives")
 
 
 @pytest.mark.guarantee("G9")

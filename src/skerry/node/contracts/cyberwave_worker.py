@@ -177,7 +177,8 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         otherwise=f"{WORKER_PREFIX}{spec.env['CYBERWAVE_ENVIRONMENT_UUID']}",
         host=_host(spec, mounts),
     )
-    return replace(base, environment=environment, extras=extras, models=None, **common)
+    # Its token says what it may speak for; Skerry's socket would say more.
+    return replace(base, environment=environment, extras=extras, models=None, socket=None, **common)
 
 
 def prefix_of(spec: WorkloadSpec) -> str:

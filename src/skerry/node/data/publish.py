@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping
 from itertools import starmap
 
-from skerry.core.names import NAMES_OF_OUR_OWN
+from skerry.core.names import NAMES_OF_OUR_OWN, NAMES_OF_TWINS
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput
 from skerry.kit.one_line import one_line
@@ -140,8 +140,9 @@ class Publisher:
 
 
 def _record_fault(record: PublishedRecord) -> str | None:
-    if record.name.startswith(NAMES_OF_OUR_OWN):
-        return f"names that begin with «{NAMES_OF_OUR_OWN}» are the node's own; choose another one"
+    for own in (NAMES_OF_OUR_OWN, NAMES_OF_TWINS):
+        if record.name.startswith(own):
+            return f"names that begin with «{own}» are the node's own; choose another one"
     fault = _value_fault(record.value, MAX_TEXT)
     if fault:
         return fault

@@ -148,7 +148,8 @@ class Launches:
                 host=self._host(assignment, secrets),
                 config=recipe.config,
             )
-            return replace(base, environment=own, extras=extras, **common)
+            # Its token says what it may speak for; Skerry's socket would say more.
+            return replace(base, environment=own, extras=extras, socket=None, **common)
         if isinstance(base, ProcessLaunch):
             view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
             around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}

@@ -118,7 +118,9 @@ def _told(handed: Mapping[str, Sequence[str]]) -> dict[str, str]:
 def _host(launch: ContainerLaunch, found: Findings) -> Body:
     spec, resources = launch.spec, launch.resources
     # The directory, not the socket: an agent that restarts makes a new socket in it.
-    binds = [f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}", *spec.volumes]
+    binds = list(spec.volumes)
+    if launch.socket is not None:
+        binds.insert(0, f"{launch.socket.parent}:{PurePosixPath(SOCKET_INSIDE).parent}")
     if launch.models is not None:
         binds.append(f"{launch.models}:{MODELS_INSIDE}:ro")
     if launch.secrets is not None:
