@@ -25,6 +25,7 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.cyberwave_living import running_of
 from skerry.node.cyberwave_places import shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
@@ -276,7 +277,7 @@ class Programs:
         return worker_container(config.environment) if self.worker.wanted() else ""
 
     def _running(self) -> Mapping[str, Assignment]:
-        return {name: one.assignment for name, one in self._parts.instances.load().items()}
+        return running_of(self._parts.instances.load(), self._parts.host.clock.boot_id())
 
     async def _listen(self) -> None:
         """The gate is there for the containers of a network as soon as a driver needs that."""
