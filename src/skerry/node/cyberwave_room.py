@@ -18,7 +18,7 @@ from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
-from skerry.kit.errors import Refused, Transient
+from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
@@ -68,7 +68,7 @@ class CyberwaveRoom:
         self._is_open = False
 
     async def open(self) -> None:
-        """Takes up what the device and the agent before this one know. Raises Refused, OSError, InvalidInput, Transient."""
+        """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
@@ -81,7 +81,10 @@ class CyberwaveRoom:
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
         self.bridge = Bridge(store, rules, self, clock, parts.host.chance)
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
-        await self._open_environment()
+        try:
+            await self._open_environment()
+        except InvalidInput as error:  # what else is on this device does not wait for it
+            log.warning("no twins are served, trying again: %s", error)
         self._living.restore(parts.instances.load())
         self._is_open = True
 
