@@ -15,12 +15,14 @@ import pytest
 from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput
 from skerry.node.twins.config_dir import (
     ConfigDirectory,
     Host,
     default_directory,
     disk_for,
 )
+from skerry.node.twins.config_files import object_of
 from skerry.testing.waiting import eventually
 
 HOST = Host("My Robot.lan", 0x0242AC110002, "Linux", "x86_64")
@@ -39,6 +41,12 @@ def put(path: Path, content: object) -> Path:
 
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[" * 100_000, b'{"a":' * 100_000, b"[]"])
+def test_what_is_no_object_is_said_to_be_none(text: bytes) -> None:
+    with pytest.raises(InvalidInput, match="is no JSON"):
+        object_of(text)
 
 
 @contextlib.asynccontextmanager

@@ -14,7 +14,7 @@ from tests.driver_rig import ARM, OTHER, Rig, twin, with_config
 
 from skerry.kit.bell import Bell
 from skerry.kit.disk import RealDisk
-from skerry.kit.errors import NotFound
+from skerry.kit.errors import NotFound, Transient
 from skerry.kit.sqlite import SqliteWriter, read_migrations
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.watching import Around, DriverWatch
@@ -33,8 +33,11 @@ class Board:
     def __init__(self) -> None:
         self.news = Bell()
         self.known: dict[str, WorkloadStatus] = {}
+        self.errors: list[Exception] = []
 
     def statuses(self) -> list[WorkloadStatus]:
+        if self.errors:
+            raise self.errors.pop()
         return list(self.known.values())
 
 
@@ -155,6 +158,19 @@ async def test_case_21_a_failed_start_names_twin_image_reason_and_where_to_read_
     await watched.see("running", 4, code=1)
     await watched.see("running", 4, code=1, seconds=5)
     assert not watched.alerts.of("driver_start_failure")
+
+
+async def test_a_look_that_failed_is_made_again_though_nothing_changes(watched: Watched) -> None:
+    await watched.rig.look()
+    watched.board.errors = [Transient("the disk is full")]
+    task = asyncio.create_task(watched.watch.run(watched.rig.workloads))
+
+    async def has_looked() -> bool:
+        watched.clock.advance(1)
+        return ARM in watched.watch.marks()
+
+    await eventually(has_looked, "the next look")
+    task.cancel()
 
 
 async def test_case_23_four_restarts_in_a_minute_are_nobodys_concern(watched: Watched) -> None:

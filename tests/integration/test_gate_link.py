@@ -134,3 +134,21 @@ def test_a_cursor_reads_in_bounds_and_over_files_that_go(tmp_path: Path) -> None
     writer.close()
     cursor.remove()
     assert sessions(tmp_path) == []
+
+
+def test_a_file_that_is_none_of_a_journal_does_not_hide_the_others(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    writer = journal.Journal(str(tmp_path), bytes(16), 2**25, (lambda: 1, lambda: 1))
+    for _ in range(3):
+        writer.append(0, 1, "t", b"x" * 900_000)
+    writer.close()
+    session = bytes(16).hex()
+    (tmp_path / f"{session}-1").write_bytes(b"nothing of a journal")
+    cursor = Cursor(tmp_path, session, 0)
+    assert [entry.n for entry in cursor.batch()] == [1, 3]
+    assert cursor.batch() == []
+    assert (tmp_path / f"{session}-1.bad").read_bytes() == b"nothing of a journal"
+    assert "set aside" in caplog.text
+    cursor.remove()
+    assert sessions(tmp_path) == []

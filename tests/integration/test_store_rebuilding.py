@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 from tests.backup_rig import (
     PAGE,
     cut_in_half,
@@ -37,7 +38,7 @@ from skerry.node.store.started import Started
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode
 from skerry.wire.sync import StateRow
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, LocalIntent
 
 DAMAGES = [noise_over_a_page, zeroed_header, cut_in_half, emptied, removed]
 
@@ -200,6 +201,19 @@ async def test_a_full_disk_does_not_keep_a_workload_from_starting(tmp_path: Path
         assert node.instances.load()["cam"].phase == "running"
         assert isinstance(node.store.started, Started)
         assert node.instances.started() == {}
+
+
+@pytest.mark.guarantee("G6")
+async def test_what_the_device_wants_by_itself_is_no_wish_of_the_hubs(tmp_path: Path) -> None:
+    own = replace(wish("cyberwave-driver-1"), local=LocalIntent(recipe="made here"))
+    rows = [live(own), live(wish("cam"), instance="i2")]
+    async with sealed_node(tmp_path, on=False) as node:
+        await node.instances.save([Transition(row) for row in rows], label="test")
+    damage(tmp_path, noise_over_a_page)
+    async with sealed_node(tmp_path, on=False) as node:
+        assert node.store.rebuilt
+        assert await _wanted(node) == {"cam": 1}
+        assert node.instances.started()["cyberwave-driver-1"] == own
 
 
 @pytest.mark.guarantee("G6")

@@ -1,5 +1,6 @@
 """Twins on a node beside a real hub: who wins what, files and rows kept the same, an agent killed at each step."""
 
+import errno
 import json
 import logging
 from pathlib import Path
@@ -32,6 +33,18 @@ class Killing(RealDisk):
             with path.open("rb+") as file:
                 file.write(text[: self._after])
         raise Killed
+
+
+class Sticking(RealDisk):
+    """One file cannot be removed."""
+
+    def __init__(self, stuck: Path) -> None:
+        self._stuck = stuck
+
+    def unlink(self, label: str, path: Path) -> None:
+        if path == self._stuck:
+            raise OSError(errno.EPERM, "Operation not permitted", str(path))
+        super().unlink(label, path)
 
 
 async def test_only_the_twins_of_the_device_are_its_own(tmp_path: Path) -> None:
@@ -296,6 +309,22 @@ async def test_cleared_files_have_given_up_their_edits_first(tmp_path: Path) -> 
         assert [edit["position_x"] for edit in await site.edits()] == [8]
         await device.look()
         assert device.file()["position_x"] == 8
+
+
+async def test_a_file_that_cannot_be_removed_keeps_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with twin_site(tmp_path) as (site, device):
+        await site.put(CAMERA, arm(name="eye"))
+        await site.shows(device, "name", "eye", CAMERA)
+        for stuck in (ARM, CAMERA):
+            known = device.files.known()
+            again = await site.device(Sticking(device.files.path(stuck)))
+            await again.sync.clear()
+            assert again.files.known() == [stuck]
+            assert f"{stuck}.json, which stays" in caplog.text
+            await device.look()
+            assert device.files.known() == known
 
 
 async def test_it_notices_by_itself(tmp_path: Path) -> None:

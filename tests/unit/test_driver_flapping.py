@@ -113,7 +113,9 @@ def test_a_clock_that_was_set_back_keeps_no_driver_down() -> None:
     mark = marked(FRESH, START, "meta")
     assert due(mark, START - 3600 * NS) == 0
     future = after(1, 2, 3, 4, 5)
-    assert loops(future, START - 3600 * NS, RULE)
+    assert not loops(future, START - 3600 * NS, RULE)
+    trial = tried(replace(future, since=START), START - 3600 * NS)
+    assert not loops(trial, START - 3599 * NS, RULE)
 
 
 def test_another_image_or_other_metadata_forgets_the_mark_but_not_while_it_runs() -> None:

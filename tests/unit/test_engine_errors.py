@@ -1,8 +1,10 @@
 """What is said when there is no container engine, or nothing to load into it."""
 
 import asyncio
+import contextlib
 import os
 import random
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,11 +13,13 @@ from msgspec.structs import astuple
 
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.ports import StoredInstance
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone
 from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.containers.networks import gateway
 from skerry.node.workloads.runtimes.engine_look import EngineLook, look_for_engine
 from skerry.node.workloads.runtimes.identity import identify
 from skerry.testing.container_device import ContainerDevice
@@ -142,3 +146,72 @@ async def test_what_ends_while_podman_ends_it_is_removed_all_the_same(short_dir:
     assert answers == []
     await engine.close()
     await runner.cleanup()
+
+
+class Asked:
+    """What drivers and workers ask, at a real connection to an engine that answers everything with one status; None: never."""
+
+    def __init__(self, directory: Path, status: int | None) -> None:
+        self.status = status
+        self.socket = directory / "engine.sock"
+        self.engine = Engine([self.socket])
+        voice = Voice(_note, _tell)
+        self.images = Images(
+            self.engine, voice, _no_credentials, Bell(), SystemClock(), random.Random(1)
+        )
+
+    async def answer(self, request: web.Request) -> web.Response:
+        if request.path == "/version":
+            return web.json_response({"ApiVersion": "1.41"})
+        if self.status is None:
+            await asyncio.Event().wait()
+        return web.json_response({"message": "the engine has trouble"}, status=self.status or 500)
+
+    async def gateway(self, network: str) -> str:
+        return await gateway(self.engine, network)
+
+    async def has_gpus(self) -> bool:
+        return await self.images.has_gpus()
+
+
+async def _no_credentials(_image: str, _users: Sequence[Assignment]) -> str | None:
+    return None
+
+
+@contextlib.asynccontextmanager
+async def asked(directory: Path, status: int | None) -> AsyncIterator[Asked]:
+    found = Asked(directory, status)
+    app = web.Application()
+    app.router.add_get("/{path:.*}", found.answer)
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.UnixSite(runner, str(found.socket)).start()
+    yield found
+    await found.engine.close()
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize("status", [500, 503, 403])
+async def test_an_engine_in_trouble_says_nothing_about_gpus_and_networks(
+    short_dir: Path, status: int
+) -> None:
+    async with asked(short_dir, status) as engine:
+        with pytest.raises(Transient, match="GPUs: the engine has trouble"):
+            await engine.has_gpus()
+        with pytest.raises(Transient, match="«bridge» is made: the engine has trouble"):
+            await engine.gateway("")
+        engine.status = 404
+        with pytest.raises(Refused, match="no network «robots»"):
+            await engine.gateway("robots")
+
+
+async def test_an_agent_that_starts_does_not_wait_for_an_engine_that_hangs(
+    short_dir: Path,
+) -> None:
+    async with asked(short_dir, None) as engine:
+        questions = EngineQuestions(engine, patience=0.05)
+        with pytest.raises(Transient, match=r"has not answered for 0\.05 s"):
+            await questions.has_gpus()
+        with pytest.raises(Transient, match="has not answered"):
+            await questions.gateway("bridge")
+        assert await questions.gateway("host") == "127.0.0.1"

@@ -2,7 +2,8 @@
 
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 
@@ -60,6 +61,27 @@ def test_what_is_written_is_read(
     assert [entry.n for entry in got] == list(range(1, len(written) + 1))
     assert [entry.wall_ns for entry in got] == list(range(1000, 1000 + len(written)))
     writer.close()
+
+
+def test_a_file_that_goes_while_it_is_counted_counts_nothing(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(2):
+        earlier = new(path, session=bytes([number]) * 16)
+        earlier.append(0, 1, "t", b"x" * 1000)
+        earlier.close()
+    gone = path / f"{bytes(16).hex()}-0"
+    real = os.scandir
+
+    @contextmanager
+    def scandir(directory: str) -> Iterator[list["os.DirEntry[str]"]]:
+        with real(directory) as found:
+            entries = list(found)
+        gone.unlink()  # as the agent does
+        yield entries
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    assert new(path, 8_000).is_roomy
 
 
 def test_every_cut_and_every_wrong_byte_ends_the_file_before(path: Path) -> None:

@@ -11,6 +11,7 @@ because the gate that was killed over it has written no more to that file.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import zlib
@@ -135,7 +136,8 @@ class Journal:
         with os.scandir(self._directory) as found:
             for file in found:
                 if not file.name.startswith(self.session):
-                    total += file.stat(follow_symlinks=False).st_size
+                    with contextlib.suppress(FileNotFoundError):  # the agent has just removed it
+                        total += file.stat(follow_symlinks=False).st_size
         return total
 
     def _path(self, k: int) -> str:

@@ -25,6 +25,8 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.cyberwave_engine import EngineQuestions
+from skerry.node.cyberwave_living import running_of
 from skerry.node.cyberwave_places import shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
@@ -89,6 +91,7 @@ class Programs:
     def __init__(self, parts: CyberwaveParts, gate: GateSide, twins: Twins) -> None:
         self._parts, self._gate, self._twins = parts, gate, twins
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
+        self._engine = EngineQuestions(parts.containers)
         self.bus = self._bus()
         self.worker = self._worker()
         self.room = DriverRoom(self._driver_parts())
@@ -102,6 +105,7 @@ class Programs:
         await self.room.restore()
         self._serve_bus()
         await self.worker.look()
+        self._engine.patience = None
 
     def follow(self, loops: Loops) -> None:
         """Starts them."""
@@ -189,7 +193,7 @@ class Programs:
             exchange=self._exchange,
             usual=parts.usual,
             secrets_at=parts.secrets_at,
-            gateway=parts.containers.gateway,
+            gateway=self._engine.gateway,
             running=self._running,
             barred=twins.directory.barred,
             tokens=self._gate.tokens,
@@ -230,7 +234,7 @@ class Programs:
             config=lambda: twins.directory.config,
             twins=twins.uuids,
             workflows=lambda: twins.workflows.workflows,
-            gpus=parts.containers.has_gpus,
+            gpus=self._engine.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
@@ -276,7 +280,7 @@ class Programs:
         return worker_container(config.environment) if self.worker.wanted() else ""
 
     def _running(self) -> Mapping[str, Assignment]:
-        return {name: one.assignment for name, one in self._parts.instances.load().items()}
+        return running_of(self._parts.instances.load(), self._parts.host.clock.boot_id())
 
     async def _listen(self) -> None:
         """The gate is there for the containers of a network as soon as a driver needs that."""

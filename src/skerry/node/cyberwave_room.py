@@ -18,13 +18,14 @@ from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
-from skerry.kit.errors import Refused, Transient
+from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.cyberwave_environment import EnvironmentRoom
+from skerry.node.cyberwave_living import LivingGrants
 from skerry.node.cyberwave_places import (
     config_directory,
     gate_plan,
@@ -63,13 +64,15 @@ class CyberwaveRoom:
         self.bridge: Bridge
         self.link: GateLink
         self.environment: EnvironmentRoom | None = None
+        self._living: LivingGrants
         self._is_open = False
 
     async def open(self) -> None:
-        """Takes up what the device and the agent before this one know. Raises Refused, OSError, InvalidInput, Transient."""
+        """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
+        self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         set_log_level(config.variables)
         rules = Rules(
@@ -78,8 +81,11 @@ class CyberwaveRoom:
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
         self.bridge = Bridge(store, rules, self, clock, parts.host.chance)
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
-        await self._open_environment()
-        self._grant_again()
+        try:
+            await self._open_environment()
+        except InvalidInput as error:  # what else is on this device does not wait for it
+            log.warning("no twins are served, trying again: %s", error)
+        self._living.restore(parts.instances.load())
         self._is_open = True
 
     def follow(self, tasks: Tasks) -> None:
@@ -186,14 +192,6 @@ class CyberwaveRoom:
             seen = await source.told.after(seen)
             self.told.ring()
 
-    def _grant_again(self) -> None:
-        """The drivers that run on over an agent's start keep their tokens."""
-        for one in self._parts.instances.load().values():
-            for row in (one, one.beside):
-                if row is not None and row.instance is not None:
-                    _ = self.launch_for(row.assignment, row.instance.id)
-        self.tokens.begin()
-
     async def _tell_tokens(self) -> None:
         """What could not be told is told when this begins anew."""
         seen = 0
@@ -205,11 +203,5 @@ class CyberwaveRoom:
         seen = 0
         while True:
             seen = await self._parts.supervisor.news.after(seen)
-            living = {
-                row.instance.id
-                for one in self._parts.instances.load().values()
-                for row in (one, one.beside)
-                if row is not None and row.instance is not None
-            }
-            self.tokens.keep_only(living)
+            self._living.match(self._parts.instances.load())
             await self._parts.host.clock.sleep(_REST)

@@ -20,7 +20,7 @@ from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.host import Host
 from skerry.node.store.state import NodeStore
-from skerry.node.twin_ports import EdgeOrders
+from skerry.node.twin_ports import EdgeOrders, Told
 from skerry.wire.codec import decode, encode
 from skerry.wire.devices import (
     EDGE_ACTIONS,
@@ -44,6 +44,7 @@ TELL_EVERY = 5
 
 _EXPIRED = "it came too late: nothing was done"
 _UNKNOWN = "the agent that had begun it ended before it was done; it is not begun again"
+_BROKEN = "an unexpected error ended it; the device's log has it"
 _NO_TWINS = "this device serves no twins: cyberwave.enabled is not set there"
 
 
@@ -94,7 +95,7 @@ class Orders:
         self._store = store
         self._means = means
         self._audit = audit
-        self._clock = host.clock
+        self._clock, self._chance = host.clock, host.chance
         self._guard = Guard("orders of the hub", host.clock, host.chance)
         self._doing: dict[str, asyncio.Task[None]] = {}
 
@@ -154,15 +155,17 @@ class Orders:
 
     async def _about_twins(self, order: Command) -> None:
         if self._edge is None:
-            await self._tell(order, "failed", _NO_TWINS)
+            await self._close(order, "failed", _NO_TWINS)
             return
         try:
             told = await self._edge.do(order)
         except SkerryError as error:
-            await self._tell(order, "failed", str(error))
-        else:
-            state: CommandState = "failed" if told.failed else "done"
-            await self._tell(order, state, told.message, reply=told.reply)
+            told = Told(str(error), failed=True)
+        except Exception:
+            log.exception("the hub's order to %s failed", order.action)
+            told = Told(_BROKEN, failed=True)
+        state: CommandState = "failed" if told.failed else "done"
+        await self._close(order, state, told.message, reply=told.reply)
 
     async def _restart(self, order: Command) -> None:
         await self._means.end_workloads()
@@ -181,7 +184,16 @@ class Orders:
                 before = left
             looks += 1
             await self._clock.sleep(LOOK_EVERY)
-        await self._tell(order, "done", "the hub has everything")
+        await self._close(order, "done", "the hub has everything")
+
+    async def _close(
+        self, order: Command, state: CommandState, message: str, *, reply: str = ""
+    ) -> None:
+        """Tells how it has ended; a disk that is full now keeps that, and nothing else, waiting."""
+        guard = Guard(f"end of the hub's order to {order.action}", self._clock, self._chance)
+        tell = partial(self._tell, order, state, message, reply=reply)
+        while not await guard.run(tell):
+            pass
 
     async def _tell(
         self,

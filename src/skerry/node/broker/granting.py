@@ -33,6 +33,10 @@ class Granting:
             self._write()
         return token
 
+    def has(self, instance: str) -> bool:
+        """Whether it has a token that is good for something."""
+        return instance in self._grants
+
     def grant_of(self, token: str) -> Grant | None:
         """As `twin_ports.Tokens.grant_of`."""
         holder = self._holders.get(digest_of(token))

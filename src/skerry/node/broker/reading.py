@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +12,11 @@ from skerry.gate.journal import Entry
 MOST_ENTRIES = 500
 MOST_BYTES = 4 * 1024 * 1024
 """Of a batch; a single entry may be larger."""
+
+
+_BAD = ".bad"
+
+log = logging.getLogger(__name__)
 
 
 class Cursor:
@@ -24,7 +30,7 @@ class Cursor:
         self._offset = journal.HEADER
 
     def batch(self) -> list[Entry]:
-        """The next ones; empty when there are no more now. Raises OSError, ValueError."""
+        """The next ones; empty when there are no more now. Raises OSError."""
         found: list[Entry] = []
         size = 0
         # A file that another one follows has got its last entry before that one was made.
@@ -39,6 +45,8 @@ class Cursor:
                         return found
             except FileNotFoundError:
                 continue  # all of it was stored, and the gate has removed it meanwhile
+            except ValueError as error:
+                self._set_aside(k, error)
         return found
 
     def remove(self) -> None:
@@ -46,6 +54,12 @@ class Cursor:
         for session, k in journal.files(str(self._directory)):
             if session == self.session:
                 Path(self._path(k)).unlink(missing_ok=True)
+
+    def _set_aside(self, k: int, why: ValueError) -> None:
+        """The other files do not wait for one that nobody can read. Raises OSError."""
+        path = Path(self._path(k))
+        path.replace(bad := path.with_name(f"{path.name}{_BAD}"))
+        log.warning("cannot read what the gate has captured: %s; it is set aside as %s", why, bad)
 
     def _files(self) -> list[int]:
         return [
@@ -68,6 +82,9 @@ def sessions(directory: Path) -> list[str]:
     """Those that have files there, the oldest first. Raises OSError."""
     begun: dict[str, int] = {}
     for session, k in journal.files(str(directory)):
-        written = (directory / f"{session}-{k}").stat().st_mtime_ns
+        try:
+            written = (directory / f"{session}-{k}").stat().st_mtime_ns
+        except FileNotFoundError:
+            continue  # the gate has removed it meanwhile
         begun[session] = min(begun.get(session, written), written)
     return sorted(begun, key=begun.__getitem__)

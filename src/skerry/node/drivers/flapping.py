@@ -66,8 +66,8 @@ def loops(mark: DriverMark, now: int, rule: Rule) -> bool:
 
 
 def recently(mark: DriverMark, now: int, rule: Rule) -> int:
-    """How many of its ends are within the window."""
-    return sum(1 for end in mark.ends if now - end < rule.window * NS)
+    """How many of its ends are within the window; those of a time that is yet to come, by a clock set back, are not."""
+    return sum(1 for end in mark.ends if 0 <= now - end < rule.window * NS)
 
 
 def marked(mark: DriverMark, now: int, metadata: str) -> DriverMark:

@@ -134,8 +134,8 @@ class DriverWatch:
             async def once(pauses: list[float] = pauses) -> None:
                 pauses.extend(await self.look(workloads))
 
-            await self._guard.run(once)
-            await rings.next(self._clock, min(pauses, default=None))
+            if await self._guard.run(once):
+                await rings.next(self._clock, min(pauses, default=None))
 
     async def look(self, workloads: DriverWorkloads) -> list[float]:
         """One look at everything; seconds after which another is due at the latest, if one is."""

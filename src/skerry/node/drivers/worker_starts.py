@@ -80,7 +80,7 @@ def read_progress(path: Path) -> Progress | None:
             return None
         try:
             progress = msgspec.json.decode(file.read(_MAX_FILE), type=Progress)
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
     return replace(progress, written=found.st_mtime_ns)
 

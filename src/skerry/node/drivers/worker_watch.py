@@ -82,7 +82,7 @@ class WorkerWatch:
         """Looks once, and tells what is new. Raises as the alerts do."""
         name = self._sources.workload()
         if name != self._name:
-            await self._steps([Step("over")] if self._name else [])
+            await self._steps([Step("over")] if self._name else [], {})
             self._name, self._start = name, Start()
         status = next((one for one in self._sources.statuses() if one.workload == name), None)
         progress = None
@@ -90,8 +90,8 @@ class WorkerWatch:
             path = self._sources.status_file(name)
             progress = await asyncio.to_thread(read_progress, path)
         start, steps = judge(self._start, status, progress, self._clock.wall_ns())
+        await self._steps(steps, start.progress.told)
         self._start = start
-        await self._steps(steps)
         await self._tell_models(self._sources.lacking(name) if name else {})
 
     async def publish_health(self) -> None:
@@ -111,14 +111,14 @@ class WorkerWatch:
             except SkerryError as error:
                 log.debug("cannot publish the workers' health: %s", error)
 
-    async def _steps(self, steps: Sequence[Step]) -> None:
+    async def _steps(self, steps: Sequence[Step], progress: Mapping[str, object]) -> None:
         for step in steps:
             match step.what:
                 case "begins":
                     await self._tell_start(step.text)
                 case "progress":
                     for uuid in self._open.values():
-                        await self._alerts.amend(uuid, self._start.progress.told)
+                        await self._alerts.amend(uuid, progress)
                 case "up":
                     log.info("worker %s is ready", self._name)
                     await self._resolve(STARTING, FAILURE)

@@ -72,9 +72,14 @@ def note_rebuilt(
 
 
 def take_in(db: sqlite3.Connection, started: Mapping[str, Assignment], cipher: Cipher) -> list[str]:
-    """Makes what runs wanted again where the database does not know it or only an older one; returns the workloads."""
+    """Makes what runs wanted again where the database does not know it or only an older one; returns the workloads.
+
+    What the device wants by itself is no wish of the hub's: it says so again at its start.
+    """
     taken = []
     for name, assignment in started.items():
+        if assignment.local.recipe:
+            continue
         held = db.execute(SQL["row"], (ASSIGNMENT, name)).fetchone()
         place = STATE.place(ASSIGNMENT, name)
         body = encode(msgspec.structs.replace(assignment, local=LocalIntent()))

@@ -48,7 +48,7 @@ def object_of(text: bytes) -> Object:
     """The JSON object in a file. Raises InvalidInput."""
     try:
         found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidInput("is no JSON") from None
     if not isinstance(found, dict):
         raise InvalidInput("is no JSON object")

@@ -101,9 +101,16 @@ class FileSync:
         """Takes drivers' edits up a last time and removes the files."""
         await self.look()
         async with self._looking:
-            gone = self._store.twins()
-            for uuid in gone:
-                await asyncio.to_thread(self._files.remove, uuid)
+            gone = []
+            for uuid in self._store.twins():
+                try:
+                    await asyncio.to_thread(self._files.remove, uuid)
+                except OSError as error:
+                    log.warning(
+                        "cannot remove %s, which stays: %s", self._files.path(uuid), error.strerror
+                    )
+                else:
+                    gone.append(uuid)
             self._same.clear()
             await self._store.forget(gone)
 

@@ -160,7 +160,13 @@ class Images:
     async def has_gpus(self) -> bool:
         """Whether the engine can give a container GPUs. Raises Transient."""
         try:
-            gpu_request(await self._engine.info(), "all")
+            info = await self._engine.info()
+        except EngineRefusal as refusal:
+            raise Transient(
+                f"the container engine does not say whether it has GPUs: {refusal}"
+            ) from refusal
+        try:
+            gpu_request(info, "all")
         except Refused:
             return False
         return True

@@ -5,8 +5,9 @@ from __future__ import annotations
 import ipaddress
 from typing import Protocol
 
-from skerry.kit.errors import Refused
+from skerry.kit.errors import Refused, Transient
 from skerry.node.workloads.runtimes.containers.answers import Network, Range
+from skerry.node.workloads.runtimes.containers.engine import EngineRefusal
 
 LOOPBACK = "127.0.0.1"
 
@@ -24,7 +25,7 @@ async def gateway(engine: AsksForNetworks, name: str) -> str:
     """The address of this device in the network `name`; empty: the engine's own default.
 
     An engine may give it to the device only when the first container is there. Raises Refused where the network does not
-    exist or leads to no such address, Transient when no engine answers.
+    exist or leads to no such address, Transient when no engine says.
     """
     if name == "host":
         return LOOPBACK
@@ -33,7 +34,12 @@ async def gateway(engine: AsksForNetworks, name: str) -> str:
     if name.startswith(("container:", "ns:")):
         raise Refused(f"network «{name}» is another container's: name the network itself")
     asked = DEFAULT if name in {"", "default"} else name
-    network = await engine.network(asked)
+    try:
+        network = await engine.network(asked)
+    except EngineRefusal as refusal:
+        raise Transient(
+            f"the container engine does not say how network «{asked}» is made: {refusal}"
+        ) from refusal
     if network is None:
         raise Refused(
             f"the container engine has no network «{asked}». Make it («docker network create {asked}»), or name another"

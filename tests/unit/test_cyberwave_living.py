@@ -1,0 +1,77 @@
+"""What runs over an end of the agent: its tokens, and what counts as running."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+from tests.workload_cases import BOOT, live, row, wish
+
+from skerry.kit.disk import RealDisk
+from skerry.kit.errors import InvalidInput, SkerryError, Transient
+from skerry.node.broker.granting import Granting
+from skerry.node.cyberwave_living import LivingGrants, running_of
+from skerry.node.store.instances import ActualWorkload
+from skerry.node.twin_ports import Grant
+from skerry.wire.workload import Assignment
+
+
+class Drivers:
+    """Gives each instance a grant; those in `broken` cannot be launched."""
+
+    def __init__(self, directory: Path) -> None:
+        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
+        self.grants = LivingGrants(self.tokens, self.launch_for)
+        self.broken: dict[str, SkerryError | OSError] = {}
+        self.launched: list[str] = []
+
+    def launch_for(self, assignment: Assignment, instance: str) -> None:
+        self.launched.append(instance)
+        if error := self.broken.get(assignment.workload):
+            raise error
+        self.tokens.give(instance, Grant("driver", assignment.workload))
+
+    def granted(self, *instances: str) -> list[str]:
+        return [one for one in instances if self.tokens.has(one)]
+
+
+@pytest.fixture
+def drivers(tmp_path: Path) -> Drivers:
+    return Drivers(tmp_path)
+
+
+def rows(*names: str) -> dict[str, ActualWorkload]:
+    return {name: live(wish(name), instance=f"i-{name}") for name in names}
+
+
+@pytest.mark.parametrize(
+    "error", [Transient("its view"), InvalidInput("its recipe"), OSError(30, "read-only")]
+)
+def test_one_that_cannot_be_taken_up_keeps_nobody_from_its_token(
+    drivers: Drivers, error: SkerryError | OSError
+) -> None:
+    drivers.broken["b"] = error
+    drivers.grants.restore(rows("a", "b", "c"))
+    assert drivers.granted("i-a", "i-b", "i-c") == ["i-a", "i-c"]
+    del drivers.broken["b"]
+    drivers.grants.match(rows("a", "b", "c"))
+    assert drivers.granted("i-a", "i-b", "i-c") == ["i-a", "i-b", "i-c"]
+
+
+def test_what_was_taken_over_without_the_store_gets_its_token_again(drivers: Drivers) -> None:
+    drivers.grants.restore({})
+    drivers.grants.match(rows("a") | {"s": live(wish("s"), "starting", instance="i-s", pid=None)})
+    assert drivers.granted("i-a", "i-s") == ["i-a"]
+    beside = replace(rows("a")["a"], beside=rows("b")["b"])
+    drivers.grants.match({"a": beside})
+    assert drivers.granted("i-a", "i-b") == ["i-a", "i-b"]
+    assert drivers.launched == ["i-a", "i-b"]
+    drivers.grants.match(rows("b"))
+    assert drivers.granted("i-a", "i-b") == ["i-b"]
+
+
+def test_only_what_this_boot_has_started_runs() -> None:
+    waits = {"w": row(wish("w"), "backoff")}
+    assert running_of(rows("a") | waits, BOOT) == {"a": wish("a")}
+    assert running_of(rows("a") | waits, "boot-2") == {}
