@@ -100,13 +100,13 @@ class Drivers:
         return self.site.count(self.site.driver(twin))
 
     def containers(self) -> dict[str, Json]:
-        """By name, as the engine shows them."""
+        """By name, as the engine shows them; without those that go in between."""
         found = json.loads(ask(self.engine.socket, "GET", "/v1.40/containers/json?all=1")[1])
-        shown = (
-            ask(self.engine.socket, "GET", f"/v1.40/containers/{one['Id']}/json")[1]
-            for one in found
-        )
-        return {one["Name"].lstrip("/"): one for one in map(json.loads, shown)}
+        shown = [
+            ask(self.engine.socket, "GET", f"/v1.40/containers/{one['Id']}/json") for one in found
+        ]
+        there = [json.loads(body) for status, body in shown if status == 200]
+        return {one["Name"].lstrip("/"): one for one in there}
 
     async def alert(self, kind: str, *, active: bool = True) -> Json:
         """The one of this kind that the hub has, once it has it."""
