@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.installation import Node
-from tests.integration.test_shared_on_demand import parts
+from tests.lone_node import parts
 from tests.ports import free_pair
 
 from skerry.kit.clock import SystemClock

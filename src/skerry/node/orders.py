@@ -157,13 +157,17 @@ class Orders:
         if self._edge is None:
             await self._close(order, "failed", _NO_TWINS)
             return
-        try:
-            told = await self._edge.do(order)
-        except SkerryError as error:
-            told = Told(str(error), failed=True)
-        except Exception:
-            log.exception("the hub's order to %s failed", order.action)
-            told = Told(_BROKEN, failed=True)
+        told = Told(_BROKEN, failed=True)
+        edge = self._edge
+
+        async def once() -> None:
+            nonlocal told
+            try:
+                told = await edge.do(order)
+            except SkerryError as error:
+                told = Told(str(error), failed=True)
+
+        await self._guard_of(order).run(once)
         state: CommandState = "failed" if told.failed else "done"
         await self._close(order, state, told.message, reply=told.reply)
 
@@ -190,10 +194,13 @@ class Orders:
         self, order: Command, state: CommandState, message: str, *, reply: str = ""
     ) -> None:
         """Tells how it has ended; a disk that is full now keeps that, and nothing else, waiting."""
-        guard = Guard(f"end of the hub's order to {order.action}", self._clock, self._chance)
+        guard = self._guard_of(order)
         tell = partial(self._tell, order, state, message, reply=reply)
         while not await guard.run(tell):
             pass
+
+    def _guard_of(self, order: Command) -> Guard:
+        return Guard(f"the hub's order to {order.action}", self._clock, self._chance)
 
     async def _tell(
         self,
