@@ -15,15 +15,22 @@ from tests.twin_bodies import ARM, CAMERA
 
 from skerry.kit.clock import SystemClock
 from skerry.node.contracts.cyberwave_api.recent import Recent
-from skerry.node.data.publish import Publisher
 from skerry.node.data.query import RecordQuery
+from skerry.node.store.record_jobs import Submission
 from skerry.testing.file_server import FileServer, serve_files
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.files import FileRef
-from skerry.wire.records import Publish, PublishedRecord
+from skerry.wire.records import Kind, Publish, PublishedRecord, Record
+from skerry.wire.sync import Lane
 
 DATA = content(300_000)
 JPEG = b"\xff\xd8\xff\xe0"
+
+
+def captured(kind: Kind, record: Record) -> Submission:
+    """As the gate's bridge stores it: no workload may publish such names."""
+    lane: Lane = "event" if kind == "file" else "keep"
+    return Submission(kind, "gate", None, 0, record.at, 0, "synced", [(lane, [record])])
 
 
 async def test_case_39_weights_come_from_this_node_without_any_token(short_dir: Path) -> None:
@@ -86,11 +93,10 @@ async def test_joints_are_those_that_the_driver_published_last(short_dir: Path) 
         clock = SystemClock()
         records = site.node.records
         site.seen = Recent(RecordQuery(records, "n"), site.node.files, clock)
-        publisher = Publisher(records, clock, lambda: "synced")
 
         async def publish(name: str, value: float | str, **meta: str | float) -> None:
-            record = PublishedRecord(f"cyberwave/joint/{name}", value, meta=dict(meta))
-            await publisher.publish("gate", Publish([record]), {})
+            record = Record(0, f"cyberwave/joint/{name}", clock.wall_ns(), value, dict(meta))
+            await records.append(captured("measurement", record))
 
         await publish(f"{ARM}/j1", 0.25, velocity=1.5)
         await publish(f"{ARM}/j1", 0.5)
@@ -116,15 +122,15 @@ async def test_a_picture_is_the_last_one_that_the_driver_published(short_dir: Pa
     async with rest_site(short_dir) as site:
         clock, files, records = SystemClock(), site.node.files, site.node.records
         site.seen = Recent(RecordQuery(records, "n"), files, clock)
-        publisher = Publisher(records, clock, lambda: "synced")
 
         async def publish(payload: bytes) -> None:
             digest = sha256(payload)
             await files.put(digest, len(payload), _pieces(payload))
             ref = str(FileRef(digest, len(payload)))
-            record = PublishedRecord(f"cyberwave/twin/{ARM}/camera/photo", ref)
-            request = Publish([record], "file")
-            await files.published(request, lambda: publisher.publish("gate", request, {}))
+            name, now = f"cyberwave/twin/{ARM}/camera/photo", clock.wall_ns()
+            request = Publish([PublishedRecord(name, ref)], "file")
+            made = captured("file", Record(0, name, now, ref, {}))
+            await files.published(request, lambda: records.append(made))
 
         def photo(data: bytes, **more: str) -> bytes:
             return json.dumps({"image": base64.b64encode(data).decode(), **more}).encode()

@@ -195,11 +195,11 @@ async def test_an_event_makes_one_file_of_what_came_before_it(
     bus: BusRig, short_dir: Path, path: Path, cyberwave_sdk: Sdk, *, sealed: bool
 ) -> None:
     """Read by the SDK's own reader."""
-    rule = ChannelRule("cw/*/data/*", "ring", on="cyberwave/twin/*/event")
+    rule = ChannelRule("cw/*/data/*", "ring", on="bumped/*")
     order = BusOrder(port=bus.port, twins=[bus.twin], rules=[rule], ring=Ring(sealed=sealed))
     home = short_dir / "home"
     home.mkdir()
-    key, event = bus.key("joint_states"), f"cyberwave/twin/{bus.twin}/event"
+    key, event = bus.key("joint_states"), f"bumped/{bus.twin}"
     async with local_node(short_dir, path, files=10**9):
         await asyncio.to_thread(bus.start, order, SKERRY_SOCKET=str(path), HOME=str(home))
         driver = await asyncio.to_thread(bus.program)
