@@ -205,7 +205,7 @@ def _build(
     owner = owner_mark(settings.data_dir, host.disk, host.chance)
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
-    book = DeviceBook(native := _contract(settings, name, secrets).launch_for)
+    book = DeviceBook(_contract(settings, name, secrets).launch_for)
     models = models_on_demand(settings, way, host, instances, sync)
     desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models], host, book=book)  # fmt: skip
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
@@ -227,7 +227,7 @@ def _build(
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, native, secrets.files.directory, groups, named, models
+        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, book.usual, secrets.files.directory, groups, named, models
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(

@@ -2,7 +2,9 @@
 
 twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
 presence                 whether their drivers are there: rows, too
-REST                     what drivers and workers ask, from those
+programs                 the drivers and workers themselves (`cyberwave_programs`)
+orders                   what the hub's people want of them
+REST                     what drivers and workers ask, from all that
 """
 
 from __future__ import annotations
@@ -66,7 +68,7 @@ class EnvironmentRoom:
         )
         self.commands = TwinCommands(gate.link, self._serves, gate.prefix, clock)
         workflows = WorkflowFiles(
-            rows, entities, opened.state, config.environment, self._uuids,
+            rows, entities, opened.state, config.environment, self._twins.uuids,
             directory=directory.path / SCRIPTS, disk=disk, clock=clock,
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
@@ -101,9 +103,6 @@ class EnvironmentRoom:
     def sources(self) -> Sequence[DeviceWorkloads]:
         """What runs here because of these twins."""
         return self.programs.sources
-
-    def _uuids(self) -> list[str]:
-        return [twin.uuid for twin in self._twins.linked()]
 
     def _serves(self, twin: str) -> bool:
         return self._twins.twin(twin) is not None

@@ -19,7 +19,7 @@ from skerry.core.cyberwave.recordings import channel_rules
 from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
-from skerry.kit.tasks import Guard, Loops
+from skerry.kit.tasks import Loops
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
@@ -79,10 +79,6 @@ class Twins(msgspec.Struct, frozen=True):
         """The twins of this device."""
         rows = self.rows
         return [Served(one.uuid, one.body, rows.asset_of(one) or {}) for one in rows.linked()]
-
-    def uuids(self) -> list[str]:
-        """Theirs."""
-        return [one.uuid for one in self.rows.linked()]
 
 
 class Programs:
@@ -174,7 +170,7 @@ class Programs:
         return bus
 
     def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.uuids(), sorted(self.drivers.hosts()))
+        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
 
     async def _follow_bus(self) -> None:
         seen = 0
@@ -215,10 +211,9 @@ class Programs:
     async def _sweep(self) -> None:
         """At the start, and some time after a program has ended: a killed one leaves its shared memory behind."""
         clock, ended = self._parts.host.clock, self.room.watch.running
-        guard = Guard("removing shared memory", clock, self._parts.host.chance)
         seen = 0
         while True:
-            await guard.run(self._sweep_once)
+            await self._sweep_once()
             seen = await ended.after(seen)
             await clock.sleep(_LEFT_ALONE)
 
@@ -232,7 +227,7 @@ class Programs:
         parts, twins = self._parts, self._twins
         sources = WorkerSources(
             config=lambda: twins.directory.config,
-            twins=twins.uuids,
+            twins=twins.rows.uuids,
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
             image_problem=parts.containers.image_problem,
@@ -262,7 +257,7 @@ class Programs:
         parts, twins = self._parts, self._twins
         sources = WatchSources(
             workload=self._worker_name,
-            twins=twins.uuids,
+            twins=twins.rows.uuids,
             statuses=parts.supervisor.statuses,
             groups=parts.groups.statuses,
             lacking=self._lacking,
@@ -284,17 +279,13 @@ class Programs:
 
     async def _listen(self) -> None:
         """The gate is there for the containers of a network as soon as a driver needs that."""
-        guard = Guard("listening for containers", self._parts.host.clock, self._parts.host.chance)
         told: list[str] = []
         seen = 0
         while True:
             hosts = sorted(self.drivers.hosts())
-            if hosts == told:
-                seen = await self.drivers.looked.after(seen)
-            elif await guard.run(partial(self._open_at, hosts)):
+            if hosts != told:
+                failed = await self._gate.link.listen(hosts)
+                if failed:
+                    raise Transient(f"the gate cannot listen for containers: {'; '.join(failed)}")
                 told = hosts
-
-    async def _open_at(self, hosts: Sequence[str]) -> None:
-        failed = await self._gate.link.listen(hosts)
-        if failed:
-            raise Transient(f"the gate cannot listen for containers: {'; '.join(failed)}")
+            seen = await self.drivers.looked.after(seen)

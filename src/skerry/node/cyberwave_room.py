@@ -149,10 +149,11 @@ class CyberwaveRoom:
     async def _open_environment(self) -> None:
         config = self.directory.config
         if not config.environment:
-            log.warning(
-                "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
-                self.directory.path / ENVIRONMENT,
-            )
+            if not self._is_open:
+                log.warning(
+                    "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
+                    self.directory.path / ENVIRONMENT,
+                )
             return
         gate = GateSide(self._plan, self.link, self.tokens, knobs_of(config.variables).environment)
         rows = (await self._parts.shared.open()).rows

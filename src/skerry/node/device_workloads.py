@@ -31,7 +31,7 @@ class DeviceBook:
 
     def __init__(self, usual: LaunchFor) -> None:
         self.sources: Sequence[DeviceWorkloads] = ()
-        self._usual = usual
+        self.usual = usual
 
     def reserves(self, workload: str) -> bool:
         """Whether the name is this device's to give."""
@@ -48,7 +48,7 @@ class DeviceBook:
                 launch = source.launch_for(assignment, instance)
                 if launch is not None:
                     return launch
-        return self._usual(assignment, instance)
+        return self.usual(assignment, instance)
 
     def is_local(self, workload: str) -> bool:
         """Whether its status is nobody's business but this device's."""

@@ -70,11 +70,6 @@ def worker_container(environment: str) -> str:
     return f"cyberwave-worker-{environment[:_SHORT]}"
 
 
-def router_container(environment: str) -> str:
-    """What the Zenoh router of an environment is called."""
-    return f"cyberwave-zenoh-router-{environment[:_SHORT]}"
-
-
 def _shortest(twin: str, others: Collection[str]) -> str:
     length = _SHORT
     while any(other.startswith(twin[:length]) for other in others if other != twin):

@@ -28,7 +28,6 @@ from skerry.wire.workload import (
     WorkloadSpec,
 )
 
-DIRECTORIES = "/tmp/cyberwave_data"  # noqa: S108 - where the SDK writes if CYBERWAVE_DATA_DIR says nothing
 HERE = "127.0.0.1"
 
 _AT_ONCE = Restart(delay=0.1, max_delay=5.0, attempts=1000)

@@ -18,7 +18,6 @@ ROUTER = "cyberwave-zenoh"
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 
-WORKERS_INSIDE = "/app/workers"
 MODELS_INSIDE = "/app/models"
 STATUS_INSIDE = "/run/cyberwave"
 MEMORY_INSIDE = "/dev/shm"  # noqa: S108 - where Zenoh looks for memory that it shares

@@ -115,6 +115,10 @@ class TwinStore:
         """Those that this device serves, by their UUIDs."""
         return list(self._twins.values())
 
+    def uuids(self) -> list[str]:
+        """Theirs."""
+        return list(self._twins)
+
     def children(self, parent: str) -> Sequence[Twin]:
         """Those of `linked` that are attached to this one."""
         bodies = {uuid: twin.body for uuid, twin in self._twins.items()}
