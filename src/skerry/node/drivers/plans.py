@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
-from skerry.core.cyberwave.names import PREFIXES, driver_container, said_prefix
+from skerry.core.cyberwave.names import PREFIXES, driver_container, sdk_prefix
 from skerry.core.cyberwave.privileges import asked, foreign_start, trusted_by
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
@@ -89,7 +89,7 @@ def planned(
         except (InvalidInput, Refused) as error:
             troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
             continue
-        remarks = filter(None, (remark, device.prefix_fault, _prefix_of_its_own(plan, device)))
+        remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
         (undecided if placed.host == "" else drivers).append(placed)
     return Plans(drivers, troubles, undecided)
@@ -206,10 +206,8 @@ def _with_options(
 def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:
     """What is to be said of a driver whose params would have it speak elsewhere; empty: nothing."""
     said = [name for name in (*PREFIXES, "CYBERWAVE_ENVIRONMENT") if name in plan.variables]
-    if (
-        not said
-        or said_prefix({**device.config.variables, **plan.variables})[0] == device.topic_prefix
-    ):
+    own = {**device.config.variables, "CYBERWAVE_ENVIRONMENT": device.environment}
+    if not said or sdk_prefix({**own, **plan.variables}) == device.topic_prefix:
         return ""
     return f"params: {', '.join(said)}: only the device says what topics begin with («{device.topic_prefix}»), and no others are the driver's"
 
