@@ -79,6 +79,14 @@ def test_case_15_the_most_specific_key_of_the_platform_is_taken() -> None:
 def test_case_14_the_driver_for_a_childs_model_comes_before_those_of_the_platform() -> None:
     drivers = {"default": driver(), "example/standard-cam": driver("example/with-camera:1")}
     assert only(twin(drivers=drivers), camera()).driver.image == "example/with-camera:1"
+    gripper = replace(
+        twin(OTHER, x=1),
+        body={**twin(OTHER, x=1).body, "attach_to_twin_uuid": ARM},
+        asset={"registry_id": "example/gripper"},
+    )
+    drivers["example/gripper"] = driver("example/with-gripper:1")
+    assert only(twin(drivers=drivers), gripper).driver.image == "example/with-gripper:1"
+    assert only(twin(drivers=drivers), gripper, camera()).driver.image == "example/with-camera:1"
     alone = {"example/standard-cam": driver("example/with-camera:1")}
     assert "no driver is for" in trouble(twin(drivers=alone), camera())
 

@@ -132,14 +132,16 @@ def _choices(
     served: Sequence[Served], family: Family, device: Device
 ) -> tuple[list[tuple[Served, Driver]], list[Trouble]]:
     by_uuid = {twin.uuid: twin for twin in served}
+    bodies = {twin.uuid: twin.body for twin in served}
     choices: list[tuple[Served, Driver]] = []
     troubles: list[Trouble] = []
     for twin in served:
         if twin.uuid in family.carried:
             continue
-        children = [by_uuid[child].asset for child in family.children(twin.uuid)]
+        cameras, attached = family.children(twin.uuid), linking.children_of(twin.uuid, bodies)
+        models = [by_uuid[child].asset for child in dict.fromkeys((*cameras, *attached))]
         try:
-            driver = _choice(twin, children, device)
+            driver = _choice(twin, models, device)
         except InvalidInput as error:
             troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
             continue
