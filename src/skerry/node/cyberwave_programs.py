@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,12 +55,12 @@ _JETSON = Path("/etc/nv_tegra_release")
 
 
 class GateSide(msgspec.Struct, frozen=True):
-    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+    """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
     link: GateLink
     tokens: Granting
-    prefix: str
+    prefix: Callable[[], str]
 
 
 class Twins(msgspec.Struct, frozen=True):
@@ -262,7 +262,7 @@ class Programs:
             groups=parts.groups.statuses,
             lacking=self._lacking,
             status_file=self.worker.status_file,
-            prefix=lambda: self._gate.prefix,
+            prefix=self._gate.prefix,
         )
         bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
