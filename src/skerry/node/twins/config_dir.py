@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.knobs import knobs_of, usable
 from skerry.core.cyberwave.names import fingerprint, is_fingerprint
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -193,6 +193,7 @@ class ConfigDirectory:
         faults += [f"{self.path / CREDENTIALS} {fault}" for fault in credentials.faults]
         variables = {**credentials.variables, **self._own}
         faults += knobs_of(variables).faults
+        variables = usable(variables)
         environment = self._environment
         if not environment and ENVIRONMENT in right:
             try:
