@@ -99,6 +99,7 @@ async def test_the_agents_own_variables_come_before_those_of_the_credentials(
             "envs": {
                 "CYBERWAVE_ENVIRONMENT": "dev",
                 "CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD": 7,
+                "CYBERWAVE_DATA_BACKEND": "pigeons",
                 "CYBERWAVE_API_KEY": "cw_secret",
                 "PATH": "/evil",
             },
@@ -120,6 +121,7 @@ async def test_the_agents_own_variables_come_before_those_of_the_credentials(
     }
     assert config.overrides == {TWIN: "acme/local:1"}
     assert any("../x" in fault for fault in config.faults)
+    assert any("pigeons" in fault for fault in config.faults)
     assert "cw_secret" not in f"{config!r}{config.faults}"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.knobs import knobs_of, usable
 from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faults
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -195,6 +195,7 @@ class ConfigDirectory:
         wrong = prefix_faults(variables)
         variables = {name: value for name, value in variables.items() if name not in wrong}
         faults += [*wrong.values(), *knobs_of(variables).faults]
+        variables = usable(variables)
         environment = self._environment
         if not environment and ENVIRONMENT in right:
             try:
