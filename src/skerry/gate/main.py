@@ -109,9 +109,8 @@ def _gate(options: Options, loop: Loop) -> Parts:
     clients = Clients(
         Surroundings(loop, tokens, capture, broker, room, options.largest), time.monotonic
     )
-    splices = Splices(
-        loop, Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT), time.monotonic
-    )
+    agent = Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT)
+    splices = Splices(loop, agent, time.monotonic, tokens)
     listeners = Listeners(
         loop,
         [
