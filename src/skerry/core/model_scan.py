@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from skerry.core.names import component_fault
-from skerry.core.yaml_lines import Document, Plain, read_documents
 from skerry.kit.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from skerry.core.yaml_lines import Document, Plain
 
 CONFIGURATIONS = frozenset({"cyberwave.yml", "cyberwave.yaml", "skerry.yml", "skerry.yaml"})
 
@@ -89,6 +92,8 @@ def scan_script(name: str, text: str) -> Scan:
 
 def scan_configuration(name: str, text: str) -> Scan:
     """One cyberwave.yml or skerry.yml."""
+    from skerry.core.yaml_lines import read_documents  # noqa: PLC0415 - 1 MB, and most workers are scripts alone
+
     try:
         documents = read_documents(text, name)
     except InvalidInput as error:
