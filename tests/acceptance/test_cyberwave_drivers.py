@@ -15,6 +15,7 @@ from tests.container_site import state, with_engine
 from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
 from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
+from tests.gate_rig import Device
 from tests.installation import installation
 
 from skerry.testing.chaos_proxy import ChaosProxy
@@ -22,6 +23,25 @@ from skerry.testing.waiting import eventually
 from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 Json = Mapping[str, Any]
+
+
+TALKS = """
+import time
+while True:
+    print("WARN: still here", flush=True)
+    time.sleep(0.2)
+"""
+
+
+def _heard(port: int, token: str, twin: str) -> tuple[str, Json]:
+    """A line of the driver's log, as the driver itself may hear it."""
+    with contextlib.closing(Device(port, token)) as device:
+        device.connect().subscribe(f"cyberwave/twin/{twin}/driverlog")
+        while True:
+            topic, payload = device.hear()
+            said = dict(json.loads(payload))
+            if "still here" in said["message"]:
+                return topic, said
 
 
 class Drivers:
@@ -278,9 +298,16 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         told = await rig.alert("driver_start_failure")
         assert told["twin_uuid"] == gone
         assert missing in told["description"]
-        log = log_of(rig.site.node, rig.site.driver(gone))
+        name = rig.site.driver(gone)
+        log = log_of(rig.site.node, name)
         assert f"docker pull started for image {missing}" in log
         assert f"docker pull failed for image {missing}" in log
+
+        async def shipped() -> bool:
+            rows = await rig.site.site.hub.rows(f"skerry.log.{name}")
+            return any(f"pull failed for image {missing}" in str(row.value) for row in rows)
+
+        await eventually(shipped, "the hub has what the pull says, with the driver's log")
 
 
 async def test_case_30_31_32_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
@@ -339,10 +366,17 @@ async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
         site.sign_in()
         data = short_dir / "data"
         data.mkdir()
-        [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=data / "lives"))
+        talks = PROGRAM.replace("signal.pause()", TALKS)
+        [arm] = await site.join(native("python", "-c", talks, LIVES=data / "lives"))
         await site.tells(site.driver(arm), life=1)
         seen = json.loads((data / "seen.json").read_text())
         assert seen["env"]["CYBERWAVE_TWIN_JSON_FILE"] == str(site.config / f"{arm}.json")
+        topic, said = await asyncio.to_thread(
+            _heard, site.mqtt_port, seen["env"]["CYBERWAVE_API_KEY"], arm
+        )
+        assert topic == f"cyberwave/twin/{arm}/driverlog"
+        assert (said["message"], said["level"]) == ("WARN: still here", "WARNING")
+        assert said["container_name"] == site.driver(arm)
         assert (seen["twin"], seen["writable"]) == ("arm", True)
         assert "cw_of_the_device" not in json.dumps(seen)
         await site.power_off()
