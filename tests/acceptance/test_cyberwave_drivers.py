@@ -15,7 +15,6 @@ from tests.container_site import state, with_engine
 from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
 from tests.driver_image import PROGRAM, with_driver
 from tests.engines import TestEngine, ask
-from tests.gate_rig import Device
 from tests.installation import installation
 
 from skerry.testing.chaos_proxy import ChaosProxy
@@ -23,25 +22,6 @@ from skerry.testing.waiting import eventually
 from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 Json = Mapping[str, Any]
-
-
-TALKS = """
-import time
-while True:
-    print("WARN: still here", flush=True)
-    time.sleep(0.2)
-"""
-
-
-def _heard(port: int, token: str, twin: str) -> tuple[str, Json]:
-    """A line of the driver's log, as the driver itself may hear it."""
-    with contextlib.closing(Device(port, token)) as device:
-        device.connect().subscribe(f"cyberwave/twin/{twin}/driverlog")
-        while True:
-            topic, payload = device.hear()
-            said = dict(json.loads(payload))
-            if "still here" in said["message"]:
-                return topic, said
 
 
 class Drivers:
@@ -357,29 +337,6 @@ async def test_the_agents_end_and_return_stop_and_restart_no_driver(
             assert after is not None
             assert (after.pid, after.restarts) == (before.pid, before.restarts)
         assert rig.lives(arm) == 1
-
-
-async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
-    short_dir: Path,
-) -> None:
-    async with cyberwave_site(short_dir) as site:
-        site.sign_in()
-        data = short_dir / "data"
-        data.mkdir()
-        talks = PROGRAM.replace("signal.pause()", TALKS)
-        [arm] = await site.join(native("python", "-c", talks, LIVES=data / "lives"))
-        await site.tells(site.driver(arm), life=1)
-        seen = json.loads((data / "seen.json").read_text())
-        assert seen["env"]["CYBERWAVE_TWIN_JSON_FILE"] == str(site.config / f"{arm}.json")
-        topic, said = await asyncio.to_thread(
-            _heard, site.mqtt_port, seen["env"]["CYBERWAVE_API_KEY"], arm
-        )
-        assert topic == f"cyberwave/twin/{arm}/driverlog"
-        assert (said["message"], said["level"]) == ("WARN: still here", "WARNING")
-        assert said["container_name"] == site.driver(arm)
-        assert (seen["twin"], seen["writable"]) == ("arm", True)
-        assert "cw_of_the_device" not in json.dumps(seen)
-        await site.power_off()
 
 
 async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_boot_nor_end(
