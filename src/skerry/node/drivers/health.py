@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.knobs import knobs_of
-from skerry.core.cyberwave.names import topic_prefix
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused, Transient
@@ -101,7 +100,7 @@ class BootstrapHealth:
         """One sign of life for each twin; seconds until the next."""
         device, now = self._device(), self._clock.wall_ns() / NS
         up = (self._clock.monotonic_ns() - self._began) / NS
-        prefix = topic_prefix(device.environment)
+        prefix = device.topic_prefix
         try:
             for twin in self._served():
                 payload = edge_health(twin, device.config.fingerprint, now, up)
