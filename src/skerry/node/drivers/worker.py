@@ -152,10 +152,11 @@ class WorkerWorkloads:
         credentials = self._places.secrets_at(assignment.workload, instance) / CREDENTIALS
         files = self._twin_files(assignment)
         names, name = [str(file) for file in files], assignment.workload
+        twins = _twins_of(assignment)
         if assignment.spec.container is None:
-            view = self._views.linked(name, names, credentials)
+            view = self._views.linked(name, names, twins, credentials)
         else:
-            self._views.made(name, names)
+            self._views.made(name, names, twins)
             view = self._views.place(name)
         bus = self._views.bus() if bus_inside(assignment.spec.env) else None
         shared = self._places.shared
@@ -252,7 +253,7 @@ class WorkerWorkloads:
         grant = Grant(
             "worker",
             assignment.workload,
-            tuple(filter(None, env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))),
+            _twins_of(assignment),
             env["CYBERWAVE_ENVIRONMENT_UUID"],
             tuple(self._sources.workflows()),
             prefix_of(assignment.spec),
@@ -272,7 +273,7 @@ class WorkerWorkloads:
                 self._granted[instance] = self._tokens.give(instance, renewed), renewed
 
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
-        twins = filter(is_uuid, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))
+        twins = filter(is_uuid, _twins_of(assignment))
         files = [self._places.directory / f"{twin}.json" for twin in twins]
         return tuple(file for file in files if file.is_file())
 
@@ -289,6 +290,10 @@ class WorkerWorkloads:
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
+
+
+def _twins_of(assignment: Assignment) -> tuple[str, ...]:
+    return tuple(filter(None, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(",")))
 
 
 def _has_scripts(directory: Path) -> bool:
