@@ -45,6 +45,12 @@ SCRIPTS = "workers"
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
 
+TRY_AGAIN = 3600.0
+"""Seconds after which an image that could not be had is tried again: a registry is away for a day, an image is made later."""
+
+AFTER_RESTART = 60.0
+"""Seconds after a restart on purpose: that itself does not wait for a registry."""
+
 GONE_FOR = 5.0
 """Seconds for which there must be no script before the worker is ended: who copies files may remove them first."""
 
@@ -123,10 +129,17 @@ class WorkerWorkloads:
         self._gpu: bool | None = None
         self._granted: dict[str, tuple[str, Grant]] = {}
         """By instance, with its token."""
-        self._plain: set[str] = set()
+        self._plain: dict[str, int] = {}
+        """Images that could not be had, and when that was."""
 
     async def hold(self, why: str) -> None:
-        """The workers are to be down from now on; an empty `why`: not any more."""
+        """The workers are to be down from now on; an empty `why`: not any more. What could not be had is tried again soon."""
+        if why:
+            self._gpu = None
+            self._bell.ring()
+        else:
+            soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
+            self._plain = dict.fromkeys(self._plain, soon)
         self._held = why
         self.told.ring()
 
@@ -239,12 +252,15 @@ class WorkerWorkloads:
         return own_assignment(worker_spec(plan))
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
-        """The first one that can be had, as far as that is known."""
-        tried = images(knobs, gpu=gpu)
+        """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""
+        tried, now = images(knobs, gpu=gpu), self._clock.monotonic_ns()
+        self._plain = {
+            image: since for image, since in self._plain.items() if now - since < TRY_AGAIN * NS
+        }
         for image, following in itertools.pairwise(tried):
             if image not in self._plain and (problem := self._sources.image_problem(image)):
                 log.warning("%s; the workers run from %s", problem, following)
-                self._plain.add(image)
+                self._plain[image] = now
         return next((one for one in tried if one not in self._plain), tried[-1])
 
     def _admit(self, assignment: Assignment, instance: str) -> str:
