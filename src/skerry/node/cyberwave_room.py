@@ -77,10 +77,11 @@ class CyberwaveRoom:
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         set_log_level(config.variables)
-        prefix, _ = said_prefix(config.variables)
-        rules = Rules(prefix, recordings(parts.settings.cyberwave.record))
+        record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
-        self.bridge = Bridge(store, rules, self, clock, parts.host.chance)
+        self.bridge = Bridge(
+            store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
+        )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         try:
             await self._open_environment()
@@ -148,6 +149,10 @@ class CyberwaveRoom:
             )
         return await self.environment.orders.do(order)
 
+    def _prefix(self) -> str:
+        """What the device's topics begin with now."""
+        return said_prefix(self.directory.config.variables)
+
     async def _open_environment(self) -> None:
         config = self.directory.config
         if not config.environment:
@@ -158,8 +163,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        prefix, _ = said_prefix(config.variables)
-        gate = GateSide(self._plan, self.link, self.tokens, prefix)
+        gate = GateSide(self._plan, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)

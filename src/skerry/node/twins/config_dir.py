@@ -15,8 +15,8 @@ from typing import Protocol
 
 import msgspec
 
-from skerry.core.cyberwave.knobs import knobs_of
-from skerry.core.cyberwave.names import fingerprint, is_fingerprint
+from skerry.core.cyberwave.knobs import knobs_of, usable
+from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faults
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.directory_watch import DirectoryWatch
@@ -216,7 +216,10 @@ class ConfigDirectory:
         known = read.known
         faults += [f"{self.path / name} {fault}" for name, fault in read.faults]
         variables = {**known.variables, **self._own}
-        faults += knobs_of(variables).faults
+        wrong = prefix_faults(variables)
+        variables = {name: value for name, value in variables.items() if name not in wrong}
+        faults += [*wrong.values(), *knobs_of(variables).faults]
+        variables = usable(variables)
         return DeviceConfig(
             self._fingerprint(variables, found, known, faults),
             read.token,
