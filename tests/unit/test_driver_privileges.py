@@ -113,8 +113,10 @@ def test_every_option_that_comes_to_the_engine_is_judged_or_known_to_be_harmless
 
     found = parsed([*ALL.split(), "--device-cgroup-rule", "c 81:* r"])
     tables = (*run_options._HOST_LISTS, *run_options._HOST_VALUES)
-    assert {key for key, *_ in tables} < found.host.keys() == (
-        (JUDGED | UNJUDGED) - {"OomKillDisable"}
+    assert (
+        {key for key, *_ in tables}
+        < found.host.keys()
+        == ((JUDGED | UNJUDGED) - {"OomKillDisable"})
     )
     assert not JUDGED & UNJUDGED
     names = {flags.split()[-1] for flags in (*run_options._LISTS, *run_options._VALUES)}
