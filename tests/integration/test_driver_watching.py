@@ -364,6 +364,8 @@ async def test_of_a_driver_that_nobody_wants_any_more_nothing_is_left_to_be_told
 ) -> None:
     await watched.see("starting")
     await watched.see("failed", message="no such image")
+    watched.rig.barred = "nobody has signed in"
+    await watched.look()
     assert watched.alert("driver_start_failure")
     watched.rig.served = [twin(x=1)]
     await watched.look()

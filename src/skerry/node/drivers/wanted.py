@@ -67,6 +67,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
+        self.planned: Collection[str] = ()
+        """The twins that have a driver, whether or not it may be started now."""
         self._sources = sources
         self._launches = launches
         self._changes = changes
@@ -131,6 +133,7 @@ class DriverWorkloads:
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
             self.troubles = plans.troubles
+            self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()

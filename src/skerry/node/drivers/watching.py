@@ -82,6 +82,8 @@ class DriverWatch:
         self._starts: dict[str, Start] = {}
         self._twins: Mapping[str, str] = {}
         """By workload, those of the last look."""
+        self._failed: set[str] = set()
+        """Twins whose driver had failed to start when it was no longer wanted."""
         self._troubles: dict[tuple[str, str], str] | None = None
         self._seen: int | None = None
         self._served: Collection[str] = ()
@@ -145,7 +147,7 @@ class DriverWatch:
         statuses = {one.workload: one for one in self._around.statuses.statuses()}
         pauses: list[float] = []
         before, wanted = self.up(), list(workloads.wanted())
-        self._tell_of_gone({one.workload for one in wanted})
+        self._tell_of_gone({one.workload for one in wanted}, workloads.planned)
         self._tell_troubles(workloads.troubles, served)
         for assignment in wanted:
             status = statuses.get(assignment.workload)
@@ -217,14 +219,17 @@ class DriverWatch:
         again = starting.again_after(start, now)
         return [] if again is None else [again]
 
-    def _tell_of_gone(self, wanted: Collection[str]) -> None:
-        """Of drivers that are wanted no more there is nothing to be said."""
+    def _tell_of_gone(self, wanted: Collection[str], planned: Collection[str]) -> None:
+        """A start of a driver that is wanted no more has come to its end; why it failed, once its twin has none any more."""
         for workload in self._twins.keys() - wanted:
             twin, start = self._twins[workload], self._starts.pop(workload)
-            if start.stage in {"starting", "failed"}:
-                self._teller.give(
-                    telling.over(twin, telling.STARTING), telling.over(twin, telling.FAILURE)
-                )
+            if start.stage == "starting":
+                self._teller.give(telling.over(twin, telling.STARTING))
+            elif start.stage == "failed":
+                self._failed.add(twin)
+        for twin in self._failed - set(planned):
+            self._teller.give(telling.over(twin, telling.FAILURE))
+        self._failed &= set(planned)
 
     def _tell_troubles(self, troubles: Sequence[Trouble], served: Mapping[str, Served]) -> None:
         now = {(one.twin, one.kind): one for one in troubles}
