@@ -7,7 +7,18 @@ import os
 from pathlib import Path
 
 from msgspec.structs import replace
-from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, device, twin, with_config
+from tests.driver_rig import (
+    ARM,
+    CAMERA,
+    ENVIRONMENT,
+    OTHER,
+    TWIN_OF_ARM,
+    Rig,
+    camera,
+    device,
+    twin,
+    with_config,
+)
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
@@ -278,6 +289,21 @@ async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
         assert needs_restart(held, wish)
         assert not in_force(held, wish)
     assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
+
+
+async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin())
+    before = await rig.look()
+    rig.served = [twin(), twin(TWIN_OF_ARM)]
+    after = await rig.look()
+    assert after.items() > before.items()
+    again = Rig(tmp_path, twin(), twin(TWIN_OF_ARM))
+    again.started = after
+    assert await again.look() == after
+    again.served = [twin(TWIN_OF_ARM)]
+    assert (await again.look()).keys() == after.keys() - before.keys()
 
 
 async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
