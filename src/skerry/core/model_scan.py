@@ -24,7 +24,9 @@ _COLLECTIONS = frozenset({"models", "mlmodels"})
 _LOAD = "load"
 _KEYWORDS = frozenset({"model_id", "id", "name"})
 _ENVIRONMENT = frozenset({"environ.get", "getenv"})
-_WRITTEN = re.compile(r"""^[^#\n]*\b(?:models|mlmodels)\.load\(\s*(["'])([^"'\n]+)\1""", re.MULTILINE)
+_WRITTEN = re.compile(
+    r"""^[^#\n]*\b(?:models|mlmodels)\.load\(\s*(["'])([^"'\n]+)\1""", re.MULTILINE
+)
 
 _Side = Literal["keys", "values"]
 """Of a dict: what a loop goes over, or what an index finds."""
@@ -173,18 +175,16 @@ class _Script:
                 result = [text], True
             case ast.IfExp(body=first, orelse=second):
                 result = self._all([first, second], seen)
-            case ast.BoolOp(values=values):
-                result = self._all(values, seen)
+            case ast.BoolOp(values=each) | ast.List(elts=each) | ast.Tuple(elts=each):
+                result = self._all(each, seen)
             case ast.NamedExpr(value=value):
                 result = self._texts(value, seen)
             case ast.JoinedStr() | ast.BinOp(op=ast.Add()):
                 result = self._joined(node, seen)
             case ast.Subscript(value=value):
                 result = self._items(value, seen, "values")
-            case ast.List(elts=items) | ast.Tuple(elts=items):
-                result = self._all(items, seen)
-            case ast.Call(func=function, args=[_, default]) if (
-                _dotted(function).endswith(tuple(_ENVIRONMENT))
+            case ast.Call(func=function, args=[_, default]) if _dotted(function).endswith(
+                tuple(_ENVIRONMENT)
             ):
                 result = self._texts(default, seen)[0], False
             case ast.Name() | ast.Attribute():

@@ -75,7 +75,16 @@ class EnvironmentRoom:
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
         said = HeardHealth(gate.link, self.presence, clock)
-        twins = Twins(directory, self._config_now, self._twins, files, self._files, self._alerts, workflows, said)
+        twins = Twins(
+            directory,
+            self._config_now,
+            self._twins,
+            files,
+            self._files,
+            self._alerts,
+            workflows,
+            said,
+        )
         self.programs = Programs(parts, gate, twins)
         self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))

@@ -96,7 +96,9 @@ def knobs_of(variables: Mapping[str, str]) -> Knobs:
         "strip_video_devices": read("CYBERWAVE_MACOS_STRIP_VIDEO_DEVICE_PARAMS", is_true),
     }
     said = {name: value for name, value in values.items() if value is not None}
-    return msgspec.convert({**said, "faults": tuple(read.faults), "wrong": tuple(read.wrong)}, Knobs)
+    return msgspec.convert(
+        {**said, "faults": tuple(read.faults), "wrong": tuple(read.wrong)}, Knobs
+    )
 
 
 def is_true(text: str) -> bool:
