@@ -21,6 +21,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_launch,
     worker_spec,
 )
+from skerry.node.cyberwave_places import may_raise_limits
 from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
@@ -205,7 +206,27 @@ def test_case_44_shared_memory_has_both_names_and_is_that_of_the_containers(
     # Zenoh locks what it shares: with a container's usual 8 MiB of that it copies every sample.
     locks = [{"Name": "memlock", "Soft": -1, "Hard": -1}]
     assert host(body)["Ulimits"] == (locks if shares else [])
-    assert SharedMemory(Path("/m")).limits == []  # an engine that is not root's would refuse it
+    assert (
+        SharedMemory(Path("/m")).limits == []
+    )  # an engine that may not raise limits would refuse it
+
+
+@pytest.mark.parametrize(
+    ("status", "may"),
+    [
+        ("CapEff:\t000001ffffffffff\n", True),
+        ("CapEff:\t000001fffeffffff\n", False),
+        ("CapEff:\t0000000000000000\n", False),
+        ("", False),
+    ],
+)
+def test_limits_are_raised_where_the_device_allows_it(
+    tmp_path: Path, status: str, *, may: bool
+) -> None:
+    process = tmp_path / "status"
+    assert not may_raise_limits(process)
+    process.write_text(f"Name:\tpython\n{status}")
+    assert may_raise_limits(process) == may
 
 
 def test_the_devices_own_secrets_stay_with_it() -> None:

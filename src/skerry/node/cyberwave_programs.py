@@ -28,7 +28,7 @@ from skerry.node.bus.shared_memory import MEMORY, sweep
 from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import shared_memory
+from skerry.node.cyberwave_places import may_raise_limits, shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
@@ -155,7 +155,7 @@ class Programs:
         )
 
     def _shared_memory(self) -> SharedMemory:
-        return SharedMemory(shared_memory(self._gate.plan), locks=os.geteuid() == 0)
+        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)

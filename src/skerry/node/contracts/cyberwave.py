@@ -61,8 +61,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 class SharedMemory(msgspec.Struct, frozen=True):
     """What containers of drivers and workers share with each other. `locks`: they may lock as much of it as they like.
 
-    Zenoh locks all that it shares, which is more than a container may usually do, and shares nothing where it cannot. Only
-    an engine of root's can allow it.
+    Zenoh locks all that it shares, which is more than a container may usually do, and shares nothing where it cannot. An
+    engine that may not allow it would not start them.
     """
 
     path: Path
