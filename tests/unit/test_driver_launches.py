@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -22,12 +24,16 @@ from tests.driver_rig import (
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
 from skerry.node.workloads.changes import in_force, needs_restart
+from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
+
+EMPTY = {"HostConfig": {}, "Env": [], "Labels": {}}
 
 NAME = f"cyberwave-driver-{ARM[:8]}"
 
@@ -59,13 +65,21 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     tmp_path: Path,
 ) -> None:
     shared = tmp_path / "shared"
-    on = replace(device(tmp_path), shared=shared)
+    on = replace(device(tmp_path), shared=SharedMemory(shared, locks=True))
     memory = mount(str(shared), "/dev/shm", writable=True)  # noqa: S108 - Zenoh's place
-    for params, shares in ((("-e", "ZENOH_SHARED_MEMORY=true"), True), ((), False)):
+    share, limit = ("-e", "ZENOH_SHARED_MEMORY=true"), ("--ulimit", "memlock=1:2")
+    unlimited = {"Name": "memlock", "Soft": -1, "Hard": -1}
+    for params, shares, locks in (
+        (share, True, unlimited),
+        ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((), False, None),
+    ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
         assert isinstance(launch, ContainerLaunch)
         assert (memory in launch.extras.host["Mounts"]) == shares
         assert "IpcMode" not in launch.extras.host
+        host = msgspec.convert(with_extras(EMPTY, launch.extras)["HostConfig"], dict[str, Any])
+        assert host.get("Ulimits", []) == ([locks] if locks else [])
 
 
 async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(

@@ -232,8 +232,9 @@ def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> B
     }
     shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
     if device.shared is not None and shares:
-        memory = _mount(str(device.shared), MEMORY_INSIDE, writable=True)
+        memory = _mount(str(device.shared.path), MEMORY_INSIDE, writable=True)
         host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
+        host["Ulimits"] = [*device.shared.limits, *plan.options.host.get("Ulimits", [])]
     if device.system != "linux":
         more = plan.options.host.get("ExtraHosts", [])
         host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]

@@ -22,7 +22,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, Transient
-from skerry.node.contracts.cyberwave import Surroundings, bus_inside
+from skerry.node.contracts.cyberwave import SharedMemory, Surroundings, bus_inside
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
@@ -94,7 +94,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     mqtt_port: int
     system: str = "linux"
     memory: int = 0
-    shared: Path | None = None
+    shared: SharedMemory | None = None
 
 
 class WorkerWorkloads:

@@ -154,6 +154,16 @@ class ConfigDirectory:
         await self._read(faults)
         return self.config
 
+    def lead(self, name: str, target: Path) -> None:
+        """Makes a link there to what documentation says is there, unless something has that name already."""
+        path = self.path / name
+        if os.path.lexists(path):
+            return
+        try:
+            path.symlink_to(target)
+        except OSError as error:
+            log.warning("cannot make link %s: %s", path, error.strerror)
+
     def barred(self) -> str:
         """Why nothing may be started for this device's twins; empty: it may."""
         if self.config.signed_in:
