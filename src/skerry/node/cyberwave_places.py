@@ -46,7 +46,7 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
         settings.mqtt_port,
         settings.rest_port,
         settings.journal_limit,
-        min(_LARGEST, settings.journal_limit * 3 // 4),
+        min(_LARGEST, settings.journal_limit * 5 // 8),  # less than the share of one token
     )
 
 

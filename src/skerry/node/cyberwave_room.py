@@ -15,7 +15,7 @@ from contextlib import suppress
 from functools import partial
 
 from skerry.core.cyberwave.intake import Rules
-from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, Transient
@@ -75,11 +75,11 @@ class CyberwaveRoom:
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         set_log_level(config.variables)
-        rules = Rules(
-            knobs_of(config.variables).environment, recordings(parts.settings.cyberwave.record)
-        )
+        record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
-        self.bridge = Bridge(store, rules, self, clock, parts.host.chance)
+        self.bridge = Bridge(
+            store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
+        )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         try:
             await self._open_environment()
@@ -146,6 +146,10 @@ class CyberwaveRoom:
             )
         return await self.environment.orders.do(order)
 
+    def _prefix(self) -> str:
+        """What the device's topics begin with now."""
+        return said_prefix(self.directory.config.variables)
+
     async def _open_environment(self) -> None:
         config = self.directory.config
         if not config.environment:
@@ -155,7 +159,7 @@ class CyberwaveRoom:
                     self.directory.path / ENVIRONMENT,
                 )
             return
-        gate = GateSide(self._plan, self.link, self.tokens, knobs_of(config.variables).environment)
+        gate = GateSide(self._plan, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)

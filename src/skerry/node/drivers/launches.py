@@ -93,7 +93,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
-        logs=Logs(ship="warning"),
+        logs=Logs(ship="all"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
     return Assignment(plan.name, GENERATION, spec, local=LocalIntent(recipe=made))

@@ -16,6 +16,7 @@ from skerry.kit.tasks import Loops
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.log_topic import LogTopic, Tails
 from skerry.node.drivers.order import OrderSources, StartOrder
 from skerry.node.drivers.restarting import Deeds, EdgeCoreRestart, Part
 from skerry.node.drivers.telling import Teller
@@ -36,7 +37,8 @@ class DriverParts(msgspec.Struct, frozen=True):
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
     is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
     be started; empty: they may. `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers:
-    ended before them, started after them.
+    ended before them, started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the
+    drivers' logs.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -52,7 +54,9 @@ class DriverParts(msgspec.Struct, frozen=True):
     barred: Callable[[], str]
     router: Callable[[], Assignment | None]
     tokens: Tokens
+    said: Publish
     publish: Publish
+    tails: Tails
     alerts: Alerts
     statuses: Statuses
     store: DriverStore
@@ -72,8 +76,9 @@ class DriverRoom:
         around = Around(parts.statuses, parts.served, device)
         self.watch = DriverWatch(around, parts.store, self.teller, clock, chance)
         self.health = BootstrapHealth(
-            parts.publish, parts.served, device, self.watch.up, self.watch.running, clock
+            parts.said, parts.served, device, self.watch.up, self.watch.running, clock
         )
+        self.logs = LogTopic(parts.tails, parts.publish, device, clock)
         views = Views(device().views, device().directory, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
         self.order = StartOrder(self._order_sources(), clock)
@@ -108,6 +113,7 @@ class DriverRoom:
         loops.start(self.workloads.follow, name="drivers that are wanted")
         loops.start(partial(self.watch.run, self.workloads), name="watch over drivers")
         loops.start(self.teller.run, name="alerts of drivers")
+        loops.start(partial(self.logs.run, self.workloads), name="logs of drivers")
         loops.start(self.health.run, name="signs of life before drivers")
         bells = [parts.statuses.news, self.health.told, self.workloads.looked, *parts.changes]
         loops.start(partial(self.order.run, bells), name="order of starts")

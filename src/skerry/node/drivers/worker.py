@@ -37,6 +37,7 @@ from skerry.node.contracts.cyberwave_worker import (
 from skerry.node.device_workloads import LaunchFor, own_assignment
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views
+from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
 from skerry.wire.workload import Assignment
@@ -75,7 +76,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
 
 
 class WorkerPlaces(msgspec.Struct, frozen=True):
-    """Where things are. `views` are made below a directory of their own.
+    """Where things are. `views` and `models` are each made below a directory of their own.
 
     `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
     device's, in bytes.
@@ -84,6 +85,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     directory: Path
     status: Path
     views: Path
+    models: Path
     secrets_at: Callable[[str, str], Path]
     rest_port: int
     mqtt_port: int
@@ -159,6 +161,7 @@ class WorkerWorkloads:
         if not assignment.workload.startswith(WORKER_PREFIX):
             return None
         token = self._admit(assignment, instance)
+        base = self._usual(assignment, instance)
         credentials = self._places.secrets_at(assignment.workload, instance) / CREDENTIALS
         files = self._twin_files(assignment)
         names, name = [str(file) for file in files], assignment.workload
@@ -169,8 +172,16 @@ class WorkerWorkloads:
             view = self._views.place(name)
         bus = self._views.bus() if bus_inside(assignment.spec.env) else None
         shared = self._places.shared
-        places = Places(view, self._status_place(assignment), credentials, files, bus, shared)
-        return worker_launch(self._usual(assignment, instance), assignment.spec, places, token)
+        places = Places(
+            view,
+            self._status_place(assignment),
+            credentials,
+            *self._models(assignment, base.models),
+            files,
+            bus,
+            shared,
+        )
+        return worker_launch(base, assignment.spec, places, token)
 
     def status_file(self, workload: str) -> Path:
         """Where the worker says how far it is."""
@@ -289,17 +300,28 @@ class WorkerWorkloads:
 
     def _status_place(self, assignment: Assignment) -> Path:
         """A directory of the worker's own, in which its user may write."""
-        path = self._places.status / assignment.workload
-        container = assignment.spec.container
+        path, owner = self._places.status / assignment.workload, _user_of(assignment)
         try:
             if not path.is_dir():
                 self._disk.make_directory("worker.status", path)
-            if container is not None and container.user and not os.geteuid():
-                user, _, group = container.user.partition(":")
-                os.chown(path, int(user), int(group), follow_symlinks=False)
+            if owner:
+                os.chown(path, *owner, follow_symlinks=False)
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
+
+    def _models(self, assignment: Assignment, view: Path | None) -> tuple[Path, tuple[str, ...]]:
+        """Where it looks for models, and what the node shows there of its own."""
+        place = self._places.models / assignment.workload
+        names = tuple(sorted(model.name for model in assignment.models))
+        try:
+            if assignment.spec.container is None:
+                linked(place, names, view, self._disk)
+            else:
+                mounted(place, names, _user_of(assignment), self._disk)
+        except OSError as error:
+            raise Transient(f"cannot make directory {place}: {error.strerror}") from error
+        return place, (*names, MANIFEST) if names else ()
 
 
 def _has_scripts(directory: Path) -> bool:
@@ -308,6 +330,15 @@ def _has_scripts(directory: Path) -> bool:
     except OSError:
         return False
     return any(name.endswith(".py") and not name.startswith(("_", ".")) for name in names)
+
+
+def _user_of(assignment: Assignment) -> tuple[int, int] | None:
+    """As whom its container runs; None: files for it belong to the agent's user."""
+    container = assignment.spec.container
+    if container is None or not container.user or os.geteuid():
+        return None
+    user, _, group = container.user.partition(":")
+    return int(user), int(group)
 
 
 def _owner(directory: Path) -> str:

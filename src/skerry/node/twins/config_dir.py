@@ -14,8 +14,8 @@ from pathlib import Path
 
 import msgspec
 
-from skerry.core.cyberwave.knobs import knobs_of
-from skerry.core.cyberwave.names import fingerprint, is_fingerprint
+from skerry.core.cyberwave.knobs import knobs_of, usable
+from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faults
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.directory_watch import DirectoryWatch
@@ -192,7 +192,10 @@ class ConfigDirectory:
         credentials = credentials_of(right[CREDENTIALS]) if CREDENTIALS in right else Credentials()
         faults += [f"{self.path / CREDENTIALS} {fault}" for fault in credentials.faults]
         variables = {**credentials.variables, **self._own}
-        faults += knobs_of(variables).faults
+        wrong = prefix_faults(variables)
+        variables = {name: value for name, value in variables.items() if name not in wrong}
+        faults += [*wrong.values(), *knobs_of(variables).faults]
+        variables = usable(variables)
         environment = self._environment
         if not environment and ENVIRONMENT in right:
             try:
