@@ -9,7 +9,7 @@ import socket
 from collections.abc import AsyncIterator, Iterator, Sequence
 
 import pytest
-from tests.acceptance.test_container_images import remove_image
+from tests.container_site import remove_image
 from tests.engines import TestEngine, ask
 from tests.registry import Registry, layer, registry
 
