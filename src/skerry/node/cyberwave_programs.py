@@ -117,7 +117,7 @@ class Programs:
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
         )
-        loops.start(self.worker.follow, name="workers")
+        loops.start(partial(self.worker.follow, [self.room.order.told]), name="workers")
         loops.start(self._worker_watch.follow, name="alerts of workers")
         loops.start(self._worker_watch.publish_health, name="health of workers")
 
@@ -179,6 +179,9 @@ class Programs:
     def _serve_bus(self) -> None:
         self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
 
+    def _router(self) -> Assignment | None:
+        return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
+
     async def _follow_bus(self) -> None:
         seen = 0
         while True:
@@ -199,6 +202,7 @@ class Programs:
             gateway=self._engine.gateway,
             running=self._running,
             barred=twins.directory.barred,
+            router=self._router,
             tokens=self._gate.tokens,
             said=twins.said,
             publish=self._gate.link,
@@ -242,6 +246,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
+            waits=lambda: self.room.order.workers,
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
