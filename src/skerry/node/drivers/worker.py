@@ -129,7 +129,7 @@ class WorkerWorkloads:
         self._held = self._waits = ""
         self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
         self._views = Views(places.views, places.directory, disk)
         self._gpu: bool | None = None
@@ -210,7 +210,7 @@ class WorkerWorkloads:
                 await self._watch.watch([self._places.directory / SCRIPTS])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Finds out what is wanted now; returns after how many seconds to look again."""
