@@ -94,7 +94,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
-        depends_on={ROUTER: "running"} if device.router else {},
+        depends_on={ROUTER: "ready"} if device.router else {},
         logs=Logs(ship="warning"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -33,7 +33,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     `served` are the twins of this device with their assets, `device` is the device as it is now; `changes` ring when one
     of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
-    is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
+    is none, Transient; `reach` is told these addresses before anything is wanted that uses them. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
     be started; empty: they may. `beside` is restarted together with the drivers.
     """
 
@@ -46,6 +46,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     usual: Callable[[Assignment, str], Launch]
     secrets_at: Callable[[str, str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     tokens: Tokens
@@ -114,6 +115,7 @@ class DriverRoom:
             parts.sync_files,
             lambda twin: parts.device().directory / f"{twin}.json",
             parts.gateway,
+            parts.reach,
             parts.running,
             self._barred,
             self.watch.held,
