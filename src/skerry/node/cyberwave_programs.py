@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -103,7 +103,6 @@ class Programs:
         """Finds out what is wanted, before anything is started."""
         await self._twins.workflows.open()
         await self.room.restore()
-        self._serve_bus()
         await self.worker.look()
         self._engine.patience = None
 
@@ -112,7 +111,6 @@ class Programs:
         twins = self._twins
         self.room.follow(loops)
         loops.start(self._listen, name="addresses for containers")
-        loops.start(self._follow_bus, name="data bus")
         loops.start(self._sweep, name="shared memory that is left")
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
@@ -176,17 +174,11 @@ class Programs:
             log.warning("%s", bus.problem)
         return bus
 
-    def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
-
     def _router(self) -> Assignment | None:
         return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
 
-    async def _follow_bus(self) -> None:
-        seen = 0
-        while True:
-            seen = await self.drivers.looked.after(seen)
-            self._serve_bus()
+    def _serve_bus(self, hosts: Collection[str]) -> None:
+        self.bus.serve(self._twins.rows.uuids(), sorted(hosts))
 
     def _driver_parts(self) -> DriverParts:
         parts, twins, opened = self._parts, self._twins, self._parts.opened
@@ -200,6 +192,7 @@ class Programs:
             usual=parts.usual,
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
+            reach=self._serve_bus,
             running=self._running,
             barred=twins.directory.barred,
             router=self._router,

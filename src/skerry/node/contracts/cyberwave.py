@@ -40,6 +40,7 @@ _ADDRESSES = frozenset(
 """Variables of the device that lead to the hub or say who the device is."""
 
 _SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
+_LOOPBACK = "127.0.0.1"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -56,6 +57,11 @@ class Surroundings(msgspec.Struct, frozen=True):
     device: Mapping[str, str] = {}
     router: str = ""
     system: str = "linux"
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its programs are in another network than the device's own."""
+        return self.mqtt_host != _LOOPBACK
 
 
 class SharedMemory(msgspec.Struct, frozen=True):
@@ -148,6 +154,8 @@ def _common(around: Surroundings) -> dict[str, str]:
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
         "ZENOH_CONNECT": around.router or around.device.get("ZENOH_CONNECT", ""),
+        # Peers speak with each other directly, and cannot from one network into another: clients have the router do it.
+        "ZENOH_MODE": "client" if around.router and around.is_apart else "",
         # Zenoh's own default is every interface of the device.
         "ZENOH_LISTEN": listen,
     }
