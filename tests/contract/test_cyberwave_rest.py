@@ -17,7 +17,7 @@ from tests.rest_rig import (
 from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, arm
 
 from skerry.core.cyberwave import schemas
-from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
+from skerry.node.contracts.cyberwave_api.app import LIMITS, RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.asking import MAX_BODY
 from skerry.node.twins.alerts import MOST_OPEN, MOST_OVER
 from skerry.testing.waiting import eventually
@@ -270,7 +270,10 @@ async def test_a_request_that_does_not_end_holds_nobody(short_dir: Path) -> None
         limits = RestSocket(site.path, rest_app(site.sources()))
         await limits.start()
         try:
-            pairs = [await asyncio.open_unix_connection(str(site.path)) for _ in range(66)]
+            pairs = [
+                await asyncio.open_unix_connection(str(site.path))
+                for _ in range(LIMITS.connections + 2)
+            ]
             assert b"503" in await pairs[-1][0].read()
             for _, writer in pairs:
                 writer.close()
