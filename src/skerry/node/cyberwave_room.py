@@ -24,6 +24,7 @@ from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.pongs import Pongs
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
@@ -66,6 +67,7 @@ class CyberwaveRoom:
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
+        self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
         self._is_open = False
@@ -85,6 +87,7 @@ class CyberwaveRoom:
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
+        self.pongs = Pongs(self.link, self._prefix, clock)
         try:
             await self._open_environment()
         except InvalidInput as error:  # what else is on this device does not wait for it
@@ -98,6 +101,7 @@ class CyberwaveRoom:
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
+        loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
         loops.start(self.directory.run, name="configuration of drivers")
@@ -142,6 +146,10 @@ class CyberwaveRoom:
         """As `broker.bridge.Heard`."""
         if self.environment is not None:
             self.environment.commands.heard(twin, topic, payload)
+
+    def ping(self, twin: str, at: int) -> None:
+        """As `broker.bridge.Heard`."""
+        self.pongs.ping(twin, at)
 
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
