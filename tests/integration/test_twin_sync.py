@@ -163,6 +163,8 @@ async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> 
         [(twin, words)] = device.warnings
         assert twin == ARM
         assert device.files.path(ARM).name in words
+        [alert] = device.alerts.of("twin_file")
+        assert (alert.twin, alert.description) == (ARM, words)
         assert device.files.path(ARM).read_text() == text
         assert await site.edits() == []
         device.files.path(ARM).write_text(json.dumps({"position_x": 9}))
@@ -171,6 +173,35 @@ async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> 
         await site.shows(device, "name", "left arm")
         assert (await site.at_hub())["position_x"] == 9
         assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
+        assert device.alerts.of("twin_file") == []
+
+
+async def test_a_file_that_is_right_again_at_the_next_start_ends_the_alert(tmp_path: Path) -> None:
+    """As an alert that could not be told is told again."""
+    async with twin_site(tmp_path) as (site, device):
+        good = device.files.path(ARM).read_text()
+        device.files.path(ARM).write_text("[]")
+        device.alerts.failures = 2
+
+        async def told() -> bool:
+            await device.look()
+            return bool(device.alerts.of("twin_file"))
+
+        await eventually(told, "it is told")
+        [first] = device.alerts.of("twin_file")
+        device.files.path(ARM).write_text('{"name": 7}')
+
+        async def told_anew() -> bool:
+            await device.look()
+            return device.alerts.of("twin_file")[0].description != first.description
+
+        await eventually(told_anew, "it is told what is wrong now")
+        [alert] = device.alerts.all.values()
+        again = await site.device()
+        again.alerts.all[alert.uuid] = alert
+        again.files.path(ARM).write_text(good)
+        await again.look()
+        assert again.alerts.of("twin_file") == []
 
 
 async def test_a_file_that_is_still_being_written_is_not_told_of(tmp_path: Path) -> None:

@@ -7,7 +7,6 @@ import os
 import platform
 import pwd
 import secrets
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -30,7 +29,6 @@ from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
-_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
 
@@ -71,14 +69,6 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
 def shared_memory(plan: GatePlan) -> Path:
     """What containers of drivers and workers share with each other, and with nobody else."""
     return plan.journal.parent / "shared"
-
-
-def mosquitto(chosen: Path | None) -> Path:
-    """The broker's program; a bare name where there is none, so that its start says so."""
-    if chosen is not None:
-        return chosen
-    places = os.pathsep.join((os.defpath, *_ELSEWHERE))
-    return Path(shutil.which("mosquitto", path=places) or "mosquitto")
 
 
 def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:

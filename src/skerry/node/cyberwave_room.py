@@ -29,7 +29,6 @@ from skerry.node.cyberwave_living import LivingGrants
 from skerry.node.cyberwave_places import (
     config_directory,
     gate_plan,
-    mosquitto,
     prepare,
     set_log_level,
 )
@@ -57,9 +56,8 @@ class CyberwaveRoom:
         self._parts = parts
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
-        self._sources: list[DeviceWorkloads] = [
-            BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
-        ]
+        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
+        self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
@@ -90,6 +88,7 @@ class CyberwaveRoom:
         """The room's loops."""
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
@@ -105,7 +104,7 @@ class CyberwaveRoom:
         around = self.environment
         shown = list if around is None else around.programs.shown
         return await cyberwave_status(
-            self.directory, link, self.link, shown, self._parts.host.clock
+            self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
         )
 
     async def close(self) -> None:
@@ -153,7 +152,9 @@ class CyberwaveRoom:
                     self.directory.path / ENVIRONMENT,
                 )
             return
-        gate = GateSide(self._plan, self.link, self.tokens, said_prefix(config.variables)[0])
+        gate = GateSide(
+            self._plan, self.broker, self.link, self.tokens, said_prefix(config.variables)[0]
+        )
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)

@@ -94,6 +94,11 @@ class CyberwaveOnDemand:
         return "" if self.room is None else self.room.directory.config.fingerprint
 
     @property
+    def no_broker(self) -> str | None:
+        """Why drivers have no broker; empty: they have one. None: this node serves no twins."""
+        return None if self._built is None else self._built.broker.problem
+
+    @property
     def orders(self) -> EdgeOrders | None:
         """What carries out the hub's orders about twins; None: this node serves none."""
         return self.room

@@ -348,6 +348,7 @@ class Node:
             engine=look.words,
             no_engine=look.missing or self.containers.problem,
             containers=self.containers.wanted,
+            no_broker=self.cyberwave.no_broker,
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             keys=self.keys.status(),

@@ -1,4 +1,4 @@
-"""A driver that is a command on the device itself: what it is started with, and what people are told of it."""
+"""What people are told of a device of Cyberwave's, and where: its native drivers, their logs, what is missing, what is wrong."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from tests.command_line import CommandLine
 from tests.cyberwave_site import cyberwave_site, native
 from tests.driver_image import PROGRAM
-from tests.gate_rig import Device
+from tests.gate_rig import MOSQUITTO, Device
 
 from skerry.testing.waiting import eventually
 
@@ -64,4 +65,35 @@ async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
             return bool(await site.site.hub.rows(name))
 
         await eventually(arrives, "the hub has what was said with the device's prefix")
+        await site.power_off()
+
+
+async def test_a_missing_broker_is_told_everywhere_until_it_is_installed(short_dir: Path) -> None:
+    async with cyberwave_site(short_dir) as site:
+        site.sign_in()
+        program = short_dir / "bin" / "mosquitto"
+        site.node.options += ["--set", f"cyberwave.mosquitto={program}"]
+        shell = CommandLine(site.site)
+        [arm] = await site.join({"name": "arm"})
+        words = f"cyberwave.mosquitto is {program}, which is no program"
+
+        async def told(*, active: bool) -> bool:
+            found = [one for one in await site.alerts() if one["alert_type"] == "mqtt_broker"]
+            return [
+                (one["twin_uuid"], one["status"] == "active", words in one["description"])
+                for one in found
+            ] == [(arm, active, True)]
+
+        await eventually(lambda: told(active=True), "the hub has the alert")
+        status = await shell.run("node", "status")
+        assert status.code == 1
+        assert f"✗ MQTT broker: {words}" in status.out
+        doctor = await shell.run("doctor")
+        assert doctor.code == 1
+        assert words in doctor.out
+        assert "Set it to where mosquitto is" in doctor.out
+        program.parent.mkdir()
+        program.symlink_to(MOSQUITTO)
+        await eventually(lambda: told(active=False), "the alert is over")
+        await eventually(lambda: site.node.runs("cyberwave-broker"), "the broker runs")
         await site.power_off()
