@@ -97,3 +97,39 @@ async def test_a_missing_broker_is_told_everywhere_until_it_is_installed(short_d
         await eventually(lambda: told(active=False), "the alert is over")
         await eventually(lambda: site.node.runs("cyberwave-broker"), "the broker runs")
         await site.power_off()
+
+
+async def test_a_driver_that_flaps_is_started_by_a_person_here_or_at_the_hub(
+    short_dir: Path,
+) -> None:
+    async with cyberwave_site(short_dir) as site:
+        site.sign_in()
+        data = short_dir / "data"
+        data.mkdir()
+        shell = CommandLine(site.site)
+        twin = native("python", "-c", PROGRAM, LIVES=data / "lives", ENDS="5")
+        [arm] = await site.join(twin)
+
+        async def loops(*, active: bool) -> bool:
+            found = [
+                one for one in await site.alerts() if one["alert_type"] == "driver_restart_loop"
+            ]
+            return [one["status"] == "active" for one in found] == [active]
+
+        await eventually(lambda: loops(active=True), "it is told that it flaps", 60)
+        assert ", flapping for" in (await shell.run("node", "status")).out
+        assert site.count(site.driver(arm)) == 5
+        unknown = await shell.run("node", "start-driver", "f" * 8 + arm[8:])
+        assert unknown.code == 1
+        assert "no driver on this device" in unknown.err
+        started = await shell.run("node", "start-driver", arm)
+        assert started.code == 0, started.err
+        assert "is started" in started.out
+        await site.tells(site.driver(arm), life=6)
+        await eventually(lambda: loops(active=False), "the alert is over")
+        assert "flapping" not in (await shell.run("node", "status")).out
+        ordered = await shell.run("twin", "start-driver", site.node.name, arm)
+        assert ordered.code == 0, ordered.err
+        assert "it was not flapping" in ordered.out
+        assert site.count(site.driver(arm)) == 6
+        await site.power_off()

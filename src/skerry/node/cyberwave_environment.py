@@ -81,7 +81,9 @@ class EnvironmentRoom:
             gate.broker, self._alerts, self._twins.uuids, self._twins.changed, clock
         )
         self.programs = Programs(parts, gate, twins)
-        self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
+        self.orders = TwinOrders(
+            self.commands, self.programs.room.restart, workflows, self.programs.room
+        )
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:

@@ -137,11 +137,18 @@ class CyberwaveRoom:
 
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
+        return await self._environment_for(order.action).orders.do(order)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        return await self._environment_for("start_driver").programs.room.start_driver(twin)
+
+    def _environment_for(self, deed: str) -> EnvironmentRoom:
         if self.environment is None:
             raise Refused(
-                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+                f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
-        return await self.environment.orders.do(order)
+        return self.environment
 
     async def _open_environment(self) -> None:
         config = self.directory.config

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from skerry.kit.errors import Refused
 from skerry.kit.tasks import Tasks
 from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
@@ -82,6 +83,12 @@ class CyberwaveOnDemand:
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
         """For people; None: this node serves no twins, or is just starting."""
         return None if self.room is None else await self.room.status(link)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        if self.room is None:
+            raise Refused("cannot start a driver: this node serves no twins. Set cyberwave.enabled")
+        return await self.room.start_driver(twin)
 
     async def close(self) -> None:
         """Nothing is answered any more."""
