@@ -34,6 +34,8 @@ PLACES = Places(
     Path("/v/view"),
     Path("/r/status"),
     Path("/m/i/credentials.json"),
+    Path("/r/models"),
+    ("yolov8n", "manifest.json"),
     (Path(f"/cfg/{ARM}.json"),),
     shared=Path("/m/shared"),
 )
@@ -119,7 +121,9 @@ def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_dir
         (f"/cfg/{ARM}.json", f"/app/.cyberwave/{ARM}.json", True),
         ("/m/i/credentials.json", "/app/.cyberwave/credentials.json", True),
         ("/r/status", "/run/cyberwave", False),
-        ("/d/models/.views/x", "/app/models", True),
+        ("/r/models", "/app/models", False),
+        ("/d/models/.views/x/yolov8n", "/app/models/yolov8n", True),
+        ("/d/models/.views/x/manifest.json", "/app/models/manifest.json", True),
         ("/m/shared", "/dev/shm", False),  # noqa: S108 - where Zenoh looks in the container
     ]
     assert host(body)["Init"] is True
@@ -248,7 +252,7 @@ def test_workers_run_on_the_device_itself_where_a_command_says_so() -> None:
     launch = worker_launch(base, spec, PLACES, TOKEN)
     assert launch.environment["CYBERWAVE_WORKERS_DIR"] == "/cfg/workers"
     assert launch.environment["CYBERWAVE_EDGE_CONFIG_DIR"] == "/v/view"
-    assert launch.environment["CYBERWAVE_MODEL_DIR"] == "/h/models"
+    assert launch.environment["CYBERWAVE_MODEL_DIR"] == "/r/models"
     assert launch.environment["CYBERWAVE_WORKER_STATUS_PATH"] == "/r/status/worker-status.json"
     assert launch.environment["HOME"] == "/h"
     assert "SKERRY_NODE" not in launch.environment
@@ -258,7 +262,9 @@ def test_topics_begin_as_the_sdk_lets_them() -> None:
     assert prefix_of(worker_spec(plan())) == ""
     assert prefix_of(worker_spec(plan(CYBERWAVE_ENVIRONMENT="Dev"))) == "dev"
     said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab/")
-    assert prefix_of(worker_spec(said)) == "lab/"
+    assert prefix_of(worker_spec(said)) == "dev"
+    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab")
+    assert prefix_of(worker_spec(said)) == "lab"
 
 
 # What is told of a start.

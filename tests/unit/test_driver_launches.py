@@ -188,13 +188,47 @@ async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configurati
     assert not (view / f"{CAMERA}.json").exists()
 
 
+async def test_a_driver_is_shown_its_own_cameras_and_no_others(tmp_path: Path) -> None:
+    secret = f"rtsp://a:hunter2@cam.lan/{OTHER}"
+    cameras = {
+        "selected_device": 4,
+        "twin_to_device": {ARM: 1, CAMERA: "serial:7", OTHER: secret},
+        "addresses": [secret],
+    }
+    rig = Rig(tmp_path, twin(), camera(), twin(OTHER))
+    await rig.look()
+    config, view = tmp_path / "config", tmp_path / "views" / NAME
+
+    def put(name: str, content: object) -> None:
+        (config / name).write_text(json.dumps(content))
+
+    put("cameras.json", cameras)
+    put("edge.json", {"uuid": "e", "url": secret, "metadata": {"cameras": cameras, "x": secret}})
+    own = {"selected_device": 4, "twin_to_device": {ARM: 1, CAMERA: "serial:7"}}
+
+    async def shown(instance: str) -> dict[str, object]:
+        rig.workloads.launch_for((await rig.look())[NAME], instance)
+        files = [view / name for name in ("cameras.json", "edge.json")]
+        return {file.name: json.loads(file.read_text()) for file in files if file.exists()}
+
+    whole = {"cameras.json": own, "edge.json": {"uuid": "e", "metadata": {"cameras": own}}}
+    assert await shown("i1") == whole
+    put("cameras.json", {"selected_device": secret, "twin_to_device": [secret]})
+    (config / "edge.json").write_text('{"uuid"')
+    assert await shown("i2") == whole | {"cameras.json": {}}
+    (config / "cameras.json").write_text("[]")
+    (config / "edge.json").unlink()
+    rig.served = [twin(), twin(OTHER)]
+    assert await shown("i3") == {"cameras.json": {}}
+
+
 async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(
     tmp_path: Path,
 ) -> None:
     rig = Rig(tmp_path, twin())
     await rig.look()
     config = tmp_path / "config"
-    (config / "edge.json").write_bytes(b"x" * (1 << 20))
+    (config / "edge.json").write_bytes(b"{}".ljust(1 << 20))
     (config / "environment.json").write_bytes(b"x" * ((1 << 20) + 1))
     os.mkfifo(config / "cameras.json")
     (config / "fingerprint.json").symlink_to(config / "edge.json")

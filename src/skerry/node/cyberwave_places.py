@@ -17,10 +17,12 @@ from skerry.kit.errors import Refused
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
     LEGACY,
     ConfigDirectory,
     Host,
+    Own,
     default_directory,
     disk_for,
 )
@@ -44,7 +46,7 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
         settings.mqtt_port,
         settings.rest_port,
         settings.journal_limit,
-        min(_LARGEST, settings.journal_limit * 3 // 4),
+        min(_LARGEST, settings.journal_limit * 5 // 8),  # less than the share of one token
     )
 
 
@@ -78,8 +80,9 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     if path is None:
         path, usual = default_directory(settings.variables, Path.home(), _home_of)
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
-    chosen = settings.environment or ""
-    found = ConfigDirectory(path, settings.variables, host, disk_for(path), clock, chosen)
+    own, opened = Own(settings.variables, settings.environment or ""), parts.opened
+    store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
+    found = ConfigDirectory(path, own, host, disk_for(path), clock, store)
     return found, LEGACY if usual else None
 
 

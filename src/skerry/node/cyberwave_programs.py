@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -39,7 +39,7 @@ from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.log_tails import LogTails
 from skerry.node.store.driver_marks import DriverStore
-from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
+from skerry.node.twin_ports import Alerts, DeviceConfig, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
@@ -58,19 +58,20 @@ _JETSON = Path("/etc/nv_tegra_release")
 
 
 class GateSide(msgspec.Struct, frozen=True):
-    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+    """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
     broker: BrokerWorkloads
     link: GateLink
     tokens: Granting
-    prefix: str
+    prefix: Callable[[], str]
 
 
 class Twins(msgspec.Struct, frozen=True):
-    """What drivers and workers are started for, and where that is."""
+    """What drivers and workers are started for, and where that is. `config` is as it is now, for the environment that is served."""
 
     directory: ConfigDirectory
+    config: Callable[[], DeviceConfig]
     rows: TwinStore
     files: TwinFiles
     syncing: FileSync
@@ -144,7 +145,7 @@ class Programs:
     def _device(self) -> Device:
         settings = self._parts.settings
         return Device(
-            self._twins.directory.config,
+            self._twins.config(),
             Platform(platform.system(), platform.machine(), _JETSON.exists()),
             self._twins.directory.path,
             self._root / "views",
@@ -157,7 +158,7 @@ class Programs:
         )
 
     def _bus_plan(self) -> BusPlan:
-        knobs = knobs_of(self._twins.directory.config.variables)
+        knobs = knobs_of(self._twins.config().variables)
         settings = self._parts.settings.cyberwave
         return BusPlan(
             settings.zenoh_router or knobs.router,
@@ -232,7 +233,7 @@ class Programs:
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins
         sources = WorkerSources(
-            config=lambda: twins.directory.config,
+            config=twins.config,
             twins=twins.rows.uuids,
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
@@ -246,6 +247,7 @@ class Programs:
             twins.directory.path,
             self._root / "status",
             self._root / "views",
+            self._root / "models",
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
@@ -268,7 +270,7 @@ class Programs:
             groups=parts.groups.statuses,
             lacking=self._lacking,
             status_file=self.worker.status_file,
-            prefix=lambda: self._gate.prefix,
+            prefix=self._gate.prefix,
         )
         bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
@@ -277,8 +279,7 @@ class Programs:
         return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
-        config = self._twins.directory.config
-        return worker_container(config.environment) if self.worker.wanted() else ""
+        return worker_container(self._twins.config().environment) if self.worker.wanted() else ""
 
     def _running(self) -> Mapping[str, Assignment]:
         return running_of(self._parts.instances.load(), self._parts.host.clock.boot_id())

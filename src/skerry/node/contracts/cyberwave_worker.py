@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.core.cyberwave.knobs import Knobs
-from skerry.core.cyberwave.names import topic_prefix, worker_container
+from skerry.core.cyberwave.names import said_prefix, worker_container
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
@@ -84,6 +84,7 @@ class WorkerPlan(msgspec.Struct, frozen=True):
 class Places(msgspec.Struct, frozen=True):
     """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
 
+    `models` is where it looks for models and may put more; `fetched` names those that the node has, with their manifest.
     `files` are those of its twins; in a container they are mounted into the view. `bus`: the data bus, if it is made of files.
     `shared` is the memory that its containers share: the device's own /dev/shm has the node's secrets in it.
     """
@@ -91,6 +92,8 @@ class Places(msgspec.Struct, frozen=True):
     view: Path
     status: Path
     credentials: Path
+    models: Path
+    fetched: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     bus: Path | None = None
     shared: Path | None = None
@@ -148,11 +151,10 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     }
     if isinstance(base, ProcessLaunch):
         own = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
-        models = base.models or base.home / "models"
         found = {
             "CYBERWAVE_EDGE_CONFIG_DIR": str(places.view),
             "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
-            "CYBERWAVE_MODEL_DIR": str(models),
+            "CYBERWAVE_MODEL_DIR": str(places.models),
         }
         if places.bus is not None:
             found["CYBERWAVE_DATA_DIR"] = str(places.bus)
@@ -165,11 +167,12 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         *(_mount(file, f"{CONFIG_INSIDE}/{file.name}") for file in places.files),
         _mount(places.credentials, f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         _mount(places.status, STATUS_INSIDE, writable=True),
+        _mount(places.models, MODELS_INSIDE, writable=True),
     ]
     if places.bus is not None:
         mounts.append(_mount(places.bus, bus_inside(environment), writable=True))
     if base.models is not None:
-        mounts.append(_mount(base.models, MODELS_INSIDE))
+        mounts += [_mount(base.models / name, f"{MODELS_INSIDE}/{name}") for name in places.fetched]
     if places.shared is not None and environment.get("ZENOH_SHARED_MEMORY") == "true":
         mounts.append(_mount(places.shared, MEMORY_INSIDE, writable=True))
     extras = ContainerExtras(
@@ -183,10 +186,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
 
 def prefix_of(spec: WorkloadSpec) -> str:
     """What its topics begin with."""
-    for name in ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX"):
-        if spec.env.get(name):
-            return spec.env[name]
-    return topic_prefix(spec.env.get("CYBERWAVE_ENVIRONMENT", ""))
+    return said_prefix(spec.env)
 
 
 def _container(plan: WorkerPlan) -> ContainerSpec:

@@ -76,9 +76,4 @@ class Device(msgspec.Struct, frozen=True):
     @property
     def topic_prefix(self) -> str:
         """What the topics of its drivers begin with: the device says it, and no twin."""
-        return said_prefix(self.config.variables)[0]
-
-    @property
-    def prefix_fault(self) -> str:
-        """What is wrong with what the device says of it; empty: nothing."""
-        return said_prefix(self.config.variables)[1]
+        return said_prefix(self.config.variables)
