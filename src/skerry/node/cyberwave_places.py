@@ -8,7 +8,6 @@ import platform
 import pwd
 import re
 import secrets
-import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,7 +32,6 @@ from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
-_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
 
@@ -87,14 +85,6 @@ def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
     except OSError:
         return False
     return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
-
-
-def mosquitto(chosen: Path | None) -> Path:
-    """The broker's program; a bare name where there is none, so that its start says so."""
-    if chosen is not None:
-        return chosen
-    places = os.pathsep.join((os.defpath, *_ELSEWHERE))
-    return Path(shutil.which("mosquitto", path=places) or "mosquitto")
 
 
 def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:

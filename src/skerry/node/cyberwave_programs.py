@@ -20,6 +20,7 @@ from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Loops
+from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
@@ -61,6 +62,7 @@ class GateSide(msgspec.Struct, frozen=True):
     """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
+    broker: BrokerWorkloads
     link: GateLink
     tokens: Granting
     prefix: Callable[[], str]

@@ -30,7 +30,6 @@ from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
     config_directory,
     gate_plan,
-    mosquitto,
     prepare,
     set_log_level,
 )
@@ -59,11 +58,11 @@ class CyberwaveRoom:
         self._parts = parts
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
-        self._broker = BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
+        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
         self._left = LeftRunning(
             lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
         )
-        self._sources: list[DeviceWorkloads] = [self._broker]
+        self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
@@ -100,6 +99,7 @@ class CyberwaveRoom:
         """The room's loops."""
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
         loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
@@ -116,7 +116,7 @@ class CyberwaveRoom:
         around = self.environment
         shown = list if around is None else around.programs.shown
         return await cyberwave_status(
-            self.directory, link, self.link, shown, self._parts.host.clock
+            self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
         )
 
     async def close(self) -> None:
@@ -153,11 +153,18 @@ class CyberwaveRoom:
 
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
+        return await self._environment_for(order.action).orders.do(order)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        return await self._environment_for("start_driver").programs.room.start_driver(twin)
+
+    def _environment_for(self, deed: str) -> EnvironmentRoom:
         if self.environment is None:
             raise Refused(
-                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+                f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
-        return await self.environment.orders.do(order)
+        return self.environment
 
     def _prefix(self) -> str:
         """What the device's topics begin with now."""
@@ -173,7 +180,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self.link, self.tokens, self._prefix)
+        gate = GateSide(self._plan, self.broker, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
@@ -182,7 +189,7 @@ class CyberwaveRoom:
         self.environment = room
 
     def _serve(self, *sources: DeviceWorkloads) -> None:
-        self._sources = [self._broker, *sources]
+        self._sources = [self.broker, *sources]
         self.told.ring()
 
     async def _follow_environment(self, loops: Loops) -> None:

@@ -108,6 +108,17 @@ class DriverRoom:
         await self.restart.restore()
         await self.workloads.restore()
 
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`."""
+        known = self.watch.marks().get(twin)
+        await self.watch.clear(twin)
+        held = known is not None and known.since is not None
+        return (
+            "its mark is taken away, and it is started"
+            if held
+            else "it was not flapping: it goes on"
+        )
+
     def follow(self, loops: Loops) -> None:
         """Starts them."""
         parts = self._parts
