@@ -262,7 +262,10 @@ async def test_a_request_that_does_not_end_holds_nobody(short_dir: Path) -> None
         limits = RestSocket(site.path, rest_app(site.sources()))
         await limits.start()
         try:
-            pairs = [await asyncio.open_unix_connection(str(site.path)) for _ in range(LIMITS.connections + 2)]
+            pairs = [
+                await asyncio.open_unix_connection(str(site.path))
+                for _ in range(LIMITS.connections + 2)
+            ]
             assert b"503" in await pairs[-1][0].read()
             for _, writer in pairs:
                 writer.close()

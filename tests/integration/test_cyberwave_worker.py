@@ -61,7 +61,7 @@ class Site:
             barred=lambda: self.barred,
         )
         places = WorkerPlaces(
-            self.directory, self.run / "status", self.run / "views",
+            self.directory, self.run / "status", self.run / "views", self.run / "bus",
             lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
         )  # fmt: skip
         return WorkerWorkloads(

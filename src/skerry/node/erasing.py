@@ -19,6 +19,7 @@ from skerry import __version__
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.file_lock import locked
+from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.backups.place import backup_directory, database_file, owner_of
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.node_settings import NodeSettings
@@ -56,10 +57,11 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
     """
     data_dir = settings.data_dir.resolve()
     with locked(data_dir / LOCK_FILE):
+        unmounted = _without_mounts(settings, data_dir)
         survey = mark.survey
         if survey is None:
             survey = _survey(settings, data_dir, mark)
-            left = [*mark.left, *_links(survey)]
+            left = [*mark.left, *_links(survey), *unmounted]
             mark = msgspec.structs.replace(mark, phase="erasing", survey=survey, left=left)
             with contextlib.suppress(
                 OSError
@@ -129,6 +131,15 @@ def _places(settings: NodeSettings, data_dir: Path, mark: Mark) -> list[Path]:
     in_memory = [MEMORY / f"skerry{kind}-{mark_of_node}" for kind in ("", "-gate")]
     elsewhere += filter(is_ours, in_memory)
     return [*elsewhere, data_dir]
+
+
+def _without_mounts(settings: NodeSettings, data_dir: Path) -> list[str]:
+    """Ends what the node has mounted for its drivers, in memory; says what stays."""
+    roots = filter(
+        is_ours, (MEMORY / f"skerry-gate-{known_mark(data_dir)}", settings.run_dir / "gate")
+    )
+    places = [place for root in roots for place in tmpfs_below(root)]
+    return [f"{place}: {fault}" for place in places if (fault := unmount(place))]
 
 
 def _below(place: Path, left: list[str]) -> Iterator[Path]:

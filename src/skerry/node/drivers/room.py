@@ -71,7 +71,7 @@ class DriverRoom:
         self.health = BootstrapHealth(
             parts.publish, parts.served, device, self.watch.up, self.watch.running, clock
         )
-        views = Views(device().views, device().directory, parts.disk)
+        views = Views(device().views, device().directory, device().bus, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
         changes = [*parts.changes, self.watch.changed, self.health.told]
         self.workloads = DriverWorkloads(self._sources(), launches, changes, clock)
