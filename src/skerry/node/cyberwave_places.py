@@ -21,6 +21,7 @@ from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.outside import Outside
 from skerry.node.twins.config_dir import (
     LEGACY,
     ConfigDirectory,
@@ -117,14 +118,18 @@ def mosquitto(chosen: Path | None) -> Path:
 
 
 def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
-    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen."""
+    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen.
+
+    What is written there is noted, for the erasure of this node.
+    """
     settings, clock = parts.settings.cyberwave, parts.host.clock
     path, usual = settings.config_dir, False
     if path is None:
         path, usual = default_directory(settings.variables, Path.home(), _home_of)
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
     chosen = settings.environment or ""
-    found = ConfigDirectory(path, settings.variables, host, disk_for(path), clock, chosen)
+    disk = disk_for(path, Outside(parts.settings.data_dir, parts.host.disk).note)
+    found = ConfigDirectory(path, settings.variables, host, disk, clock, chosen)
     return found, LEGACY if usual else None
 
 

@@ -23,6 +23,7 @@ from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.backups.place import backup_directory, database_file, owner_of
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.node_settings import NodeSettings
+from skerry.node.outside import written_outside
 from skerry.node.retirement import (
     CERTIFICATE_FILE,
     MARK_FILE,
@@ -88,9 +89,10 @@ def _survey(settings: NodeSettings, data_dir: Path, mark: Mark) -> Survey:
         for path in sorted(data_dir.glob(where))
         if path.is_file() and path.resolve() == path  # what a link leads to may be anybody's
     )
-    keys = list(dict.fromkeys(str(path) for path in found))
+    own, copies = written_outside(data_dir)
+    keys = list(dict.fromkeys(str(path) for path in (*found, *copies)))
     files = size = 0
-    places = _places(settings, data_dir, mark)
+    places = [*own, *_places(settings, data_dir, mark)]
     for place in places:
         for path in _below(place, []):
             if not _stays(path, place):
@@ -174,7 +176,7 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
     try:
         if path.exists():
             disk.point("erase.overwrite")
-            with path.open("r+b") as file:
+            with open(path, "r+b", opener=_unlinked) as file:
                 size = os.fstat(file.fileno()).st_size
                 file.write(secrets.token_bytes(size))
                 file.flush()
@@ -185,6 +187,11 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
         pass  # with its directory, before a kill
     except OSError as error:
         _note(left, error, path)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """A place in somebody's directory may have become a link since it was looked at."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _clear(place: Path, disk: Disk, left: list[str]) -> None:
