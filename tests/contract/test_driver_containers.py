@@ -12,6 +12,7 @@ from tests.driver_rig import device as described
 from tests.engines import IMAGE, TestEngine, ask
 from tests.small_disk import small_disk
 
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.limits import DriverLimits
 from skerry.node.ports import ContainerExtras, ContainerLaunch
 from skerry.testing.container_device import ContainerDevice
@@ -45,7 +46,7 @@ async def test_a_driver_has_one_memory_and_its_limits(
     with small_disk(short_dir / "shared", 4) as shared:
         shared.chmod(0o1777)
         limits = DriverLimits(64 << 20, 100)
-        on = replace(described(short_dir / "rig"), shared=shared, limits=limits)
+        on = replace(described(short_dir / "rig"), shared=SharedMemory(shared), limits=limits)
         (short_dir / "rig").mkdir()
         params = ["-e", "ZENOH_SHARED_MEMORY=true", *own.split()]
         driver = await Rig(short_dir / "rig", twin(ARM, *params), on=on).launch()

@@ -5,20 +5,35 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
-import pytest
+import msgspec
 from msgspec.structs import replace
-from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, device, twin, with_config
+from tests.driver_rig import (
+    ARM,
+    CAMERA,
+    ENVIRONMENT,
+    OTHER,
+    TWIN_OF_ARM,
+    Rig,
+    camera,
+    device,
+    twin,
+    with_config,
+)
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
-from skerry.node.drivers.limits import DriverLimits, controllers, limits_here
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
 from skerry.node.workloads.changes import in_force, needs_restart
+from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
+
+EMPTY = {"HostConfig": {}, "Env": [], "Labels": {}}
 
 NAME = f"cyberwave-driver-{ARM[:8]}"
 
@@ -50,63 +65,22 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     tmp_path: Path,
 ) -> None:
     shared = tmp_path / "shared"
-    on = replace(device(tmp_path), shared=shared)
+    on = replace(device(tmp_path), shared=SharedMemory(shared, locks=True))
     memory = mount(str(shared), "/dev/shm", writable=True)  # noqa: S108 - Zenoh's place
-    wanted = ("-e", "ZENOH_SHARED_MEMORY=true")
-    for params, shares in ((wanted, True), ((), False), ((*wanted, "-v", "a:/dev/shmem"), True)):
+    share, limit = ("-e", "ZENOH_SHARED_MEMORY=true"), ("--ulimit", "memlock=1:2")
+    unlimited = {"Name": "memlock", "Soft": -1, "Hard": -1}
+    for params, shares, locks in (
+        (share, True, unlimited),
+        ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((*share, "-v", "a:/dev/shmem"), True, unlimited),
+        ((), False, None),
+    ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
         assert isinstance(launch, ContainerLaunch)
         assert (memory in launch.extras.host["Mounts"]) == shares
         assert "IpcMode" not in launch.extras.host
-
-
-@pytest.mark.parametrize(
-    "own",
-    ["--shm-size 1g", "--ipc private", "--ipc host", "-v own:/dev/shm", "-v /dev/shm", "--tmpfs /dev/shm:size=1g", "--mount type=tmpfs,target=/dev/shm/"],
-)  # fmt: skip
-async def test_a_driver_that_says_what_its_memory_is_has_that_and_no_second_one(
-    tmp_path: Path, own: str
-) -> None:
-    on = replace(device(tmp_path, "example/arm-driver"), shared=tmp_path / "shared")
-    params = ["-e", "ZENOH_SHARED_MEMORY=true", *own.split()]
-    launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
-    assert isinstance(launch, ContainerLaunch)
-    assert str(tmp_path / "shared") not in str(launch.extras.host)
-
-
-async def test_what_params_do_not_limit_the_device_does(tmp_path: Path) -> None:
-    on = replace(device(tmp_path, "driver"), limits=DriverLimits(2 << 30, 100))
-    for params, memory, pids in (
-        ((), 2 << 30, 100),
-        (("-m", "64m"), 64 << 20, 100),
-        (("--pids-limit", "7"), 2 << 30, 7),
-        (("-m", "64m", "--memory-swap", "64m"), 64 << 20, 100),
-    ):
-        launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
-        assert isinstance(launch, ContainerLaunch)
-        host = launch.extras.host
-        assert (host["Memory"], host["PidsLimit"]) == (memory, pids)
-    native = twin(ARM, drivers={"default": {"command": ["driver"]}})
-    launch = await Rig(tmp_path, native, on=on).launch()
-    assert isinstance(launch, ProcessLaunch)
-    assert (launch.resources.memory, launch.resources.pids) == (2 << 30, 100)
-
-
-def test_limits_are_the_settings_or_a_part_of_the_device_where_the_kernel_can(
-    tmp_path: Path,
-) -> None:
-    (v1 := tmp_path / "v1").write_text(
-        "#subsys_name\thierarchy\tnum\tenabled\ncpu\t1\t9\t1\nmemory\t0\t9\t0\n"
-    )
-    (v2 := tmp_path / "v2").write_text("cpu pids\n")
-    here = controllers(v2, v1)
-    assert here == {"cpu", "pids"}
-    assert limits_here(None, 4096, 8 << 30, here) == DriverLimits(0, 4096)
-    both = here | {"memory"}
-    assert limits_here(None, 4096, 8 << 30, both) == DriverLimits(4 << 30, 4096)
-    assert limits_here(1 << 20, 0, 8 << 30, both) == DriverLimits(1 << 20, 0)
-    assert limits_here(0, 9, 8 << 30, both) == DriverLimits(0, 9)
-    assert controllers(tmp_path / "no", tmp_path / "no") == frozenset()
+        host = msgspec.convert(with_extras(EMPTY, launch.extras)["HostConfig"], dict[str, Any])
+        assert host.get("Ulimits", []) == ([locks] if locks else [])
 
 
 async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
@@ -240,13 +214,47 @@ async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configurati
     assert not (view / f"{CAMERA}.json").exists()
 
 
+async def test_a_driver_is_shown_its_own_cameras_and_no_others(tmp_path: Path) -> None:
+    secret = f"rtsp://a:hunter2@cam.lan/{OTHER}"
+    cameras = {
+        "selected_device": 4,
+        "twin_to_device": {ARM: 1, CAMERA: "serial:7", OTHER: secret},
+        "addresses": [secret],
+    }
+    rig = Rig(tmp_path, twin(), camera(), twin(OTHER))
+    await rig.look()
+    config, view = tmp_path / "config", tmp_path / "views" / NAME
+
+    def put(name: str, content: object) -> None:
+        (config / name).write_text(json.dumps(content))
+
+    put("cameras.json", cameras)
+    put("edge.json", {"uuid": "e", "url": secret, "metadata": {"cameras": cameras, "x": secret}})
+    own = {"selected_device": 4, "twin_to_device": {ARM: 1, CAMERA: "serial:7"}}
+
+    async def shown(instance: str) -> dict[str, object]:
+        rig.workloads.launch_for((await rig.look())[NAME], instance)
+        files = [view / name for name in ("cameras.json", "edge.json")]
+        return {file.name: json.loads(file.read_text()) for file in files if file.exists()}
+
+    whole = {"cameras.json": own, "edge.json": {"uuid": "e", "metadata": {"cameras": own}}}
+    assert await shown("i1") == whole
+    put("cameras.json", {"selected_device": secret, "twin_to_device": [secret]})
+    (config / "edge.json").write_text('{"uuid"')
+    assert await shown("i2") == whole | {"cameras.json": {}}
+    (config / "cameras.json").write_text("[]")
+    (config / "edge.json").unlink()
+    rig.served = [twin(), twin(OTHER)]
+    assert await shown("i3") == {"cameras.json": {}}
+
+
 async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(
     tmp_path: Path,
 ) -> None:
     rig = Rig(tmp_path, twin())
     await rig.look()
     config = tmp_path / "config"
-    (config / "edge.json").write_bytes(b"x" * (1 << 20))
+    (config / "edge.json").write_bytes(b"{}".ljust(1 << 20))
     (config / "environment.json").write_bytes(b"x" * ((1 << 20) + 1))
     os.mkfifo(config / "cameras.json")
     (config / "fingerprint.json").symlink_to(config / "edge.json")
@@ -296,6 +304,21 @@ async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
         assert needs_restart(held, wish)
         assert not in_force(held, wish)
     assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
+
+
+async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin())
+    before = await rig.look()
+    rig.served = [twin(), twin(TWIN_OF_ARM)]
+    after = await rig.look()
+    assert after.items() > before.items()
+    again = Rig(tmp_path, twin(), twin(TWIN_OF_ARM))
+    again.started = after
+    assert await again.look() == after
+    again.served = [twin(TWIN_OF_ARM)]
+    assert (await again.look()).keys() == after.keys() - before.keys()
 
 
 async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.config_rig import Kept
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -27,7 +28,7 @@ from skerry.node.retirement import (
     write_mark,
 )
 from skerry.node.settings import find_settings, node_settings
-from skerry.node.twins.config_dir import ConfigDirectory, Host, disk_for
+from skerry.node.twins.config_dir import ConfigDirectory, Host, Own, disk_for
 from skerry.node.twins.files import TwinFiles
 from skerry.node.workloads.runtimes.owner import owner_mark
 from skerry.node.workloads.runtimes.secret_files import MEMORY
@@ -142,7 +143,7 @@ async def test_what_it_wrote_into_the_configuration_directory_goes_and_nothing_e
         (legacy / f"{name}.json").write_text('{"token": "canary"}')
     disk = disk_for(config, Outside(data_dir, RealDisk()).note)
     host = Host("boat", 1, "Linux", "x86_64")
-    await ConfigDirectory(config, {}, host, disk, SystemClock(), "e").open(legacy)
+    await ConfigDirectory(config, Own(), host, disk, SystemClock(), Kept()).open(legacy)
     again = disk_for(config, Outside(data_dir, RealDisk()).note)
     files = TwinFiles(config, again)
     for uuid in (TWIN, REPLACED, LINKED):

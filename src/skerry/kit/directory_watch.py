@@ -61,7 +61,11 @@ class DirectoryWatch:
                 await task
 
     async def _follow(self, paths: frozenset[Path]) -> None:
-        from watchfiles import awatch  # noqa: PLC0415 - only nodes that watch something pay for it
+        from watchfiles import Change, awatch  # noqa: PLC0415 - only nodes that watch something pay for it
+
+        def gone(path: Path, change: Change) -> bool:
+            # What comes in its place may have the same inode number, and is watched by nobody.
+            return change == Change.deleted and path in paths
 
         logging.getLogger("watchfiles").setLevel(logging.WARNING)
         while True:
@@ -77,6 +81,8 @@ class DirectoryWatch:
             try:
                 async for events in changes:
                     self.trouble = ""
+                    if any(gone(Path(path), change) for change, path in events):
+                        self._places = frozenset()
                     if events:
                         self._bell.ring()
             except (OSError, RuntimeError) as error:

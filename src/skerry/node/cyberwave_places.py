@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import pwd
+import re
 import secrets
 import shutil
 import uuid
@@ -22,10 +23,12 @@ from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.outside import Outside
+from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
     LEGACY,
     ConfigDirectory,
     Host,
+    Own,
     default_directory,
     disk_for,
 )
@@ -41,6 +44,10 @@ _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 log = logging.getLogger(__name__)
 
 BUS = "bus"
+_EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_SYS_RESOURCE = 24
+"""The capability's bit."""
+
 _SECRET = "secret"  # noqa: S105 - a file's name
 
 
@@ -109,6 +116,15 @@ def _bounded(place: Path, size: int) -> str:
     return ""
 
 
+def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may, and so an engine of root's on this device."""
+    try:
+        found = _EFFECTIVE.search(process.read_text())
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
+
+
 def mosquitto(chosen: Path | None) -> Path:
     """The broker's program; a bare name where there is none, so that its start says so."""
     if chosen is not None:
@@ -127,9 +143,10 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     if path is None:
         path, usual = default_directory(settings.variables, Path.home(), _home_of)
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
-    chosen = settings.environment or ""
+    own, opened = Own(settings.variables, settings.environment or ""), parts.opened
+    store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
     disk = disk_for(path, Outside(parts.settings.data_dir, parts.host.disk).note)
-    found = ConfigDirectory(path, settings.variables, host, disk, clock, chosen)
+    found = ConfigDirectory(path, own, host, disk, clock, store)
     return found, LEGACY if usual else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -24,9 +24,11 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import Shared, device_memory
+from skerry.node.cyberwave_places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.limits import controllers, limits_here
@@ -34,8 +36,9 @@ from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
+from skerry.node.log_tails import LogTails
 from skerry.node.store.driver_marks import DriverStore
-from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
+from skerry.node.twin_ports import Alerts, DeviceConfig, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
@@ -54,19 +57,20 @@ _JETSON = Path("/etc/nv_tegra_release")
 
 
 class GateSide(msgspec.Struct, frozen=True):
-    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+    """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
     shared: Shared
     link: GateLink
     tokens: Granting
-    prefix: str
+    prefix: Callable[[], str]
 
 
 class Twins(msgspec.Struct, frozen=True):
-    """What drivers and workers are started for, and where that is."""
+    """What drivers and workers are started for, and where that is. `config` is as it is now, for the environment that is served."""
 
     directory: ConfigDirectory
+    config: Callable[[], DeviceConfig]
     rows: TwinStore
     files: TwinFiles
     syncing: FileSync
@@ -140,7 +144,7 @@ class Programs:
     def _device(self) -> Device:
         settings, cyberwave = self._parts.settings, self._parts.settings.cyberwave
         return Device(
-            self._twins.directory.config,
+            self._twins.config(),
             Platform(platform.system(), platform.machine(), _JETSON.exists()),
             self._twins.directory.path,
             self._root / "views",
@@ -150,14 +154,18 @@ class Programs:
             cyberwave.rest_port,
             cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
-            self._gate.shared.memory,
+            self._shared_memory(),
             limits_here(
                 cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
             ),
         )
 
+    def _shared_memory(self) -> SharedMemory | None:
+        place = self._gate.shared.memory
+        return None if place is None else SharedMemory(place, locks=may_raise_limits())
+
     def _bus_plan(self) -> BusPlan:
-        knobs = knobs_of(self._twins.directory.config.variables)
+        knobs = knobs_of(self._twins.config().variables)
         settings = self._parts.settings.cyberwave
         return BusPlan(
             settings.zenoh_router or knobs.router,
@@ -197,7 +205,9 @@ class Programs:
             running=self._running,
             barred=twins.directory.barred,
             tokens=self._gate.tokens,
-            publish=twins.said,
+            said=twins.said,
+            publish=self._gate.link,
+            tails=LogTails(partial(log_path, parts.settings.data_dir), parts.host.clock.wall_ns()),
             alerts=twins.alerts,
             statuses=parts.supervisor,
             store=DriverStore(opened.writer, opened.reader),
@@ -230,7 +240,7 @@ class Programs:
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins
         sources = WorkerSources(
-            config=lambda: twins.directory.config,
+            config=twins.config,
             twins=twins.rows.uuids,
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
@@ -244,13 +254,14 @@ class Programs:
             twins.directory.path,
             self._root / "status",
             self._root / "views",
+            self._root / "models",
             self._gate.shared.bus,
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
             device_memory(),
-            self._gate.shared.memory,
+            self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(
@@ -267,7 +278,7 @@ class Programs:
             groups=parts.groups.statuses,
             lacking=self._lacking,
             status_file=self.worker.status_file,
-            prefix=lambda: self._gate.prefix,
+            prefix=self._gate.prefix,
         )
         bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
@@ -276,8 +287,7 @@ class Programs:
         return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
-        config = self._twins.directory.config
-        return worker_container(config.environment) if self.worker.wanted() else ""
+        return worker_container(self._twins.config().environment) if self.worker.wanted() else ""
 
     def _running(self) -> Mapping[str, Assignment]:
         return running_of(self._parts.instances.load(), self._parts.host.clock.boot_id())
