@@ -66,6 +66,7 @@ def device(directory: Path, *trusted: str, **variables: str) -> Device:
         Platform("Linux", "x86_64"),
         directory / "config",
         directory / "views",
+        directory / "bus",
         [directory],
         trusted,
     )
@@ -104,7 +105,7 @@ class Rig:
         native = NativeContract(
             directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
-        views = Views(directory / "views", self.device.directory, RealDisk())
+        views = Views(directory / "views", self.device.directory, self.device.bus, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
         self.commands: list[list[str]] = []
         self.run: Run = run_command

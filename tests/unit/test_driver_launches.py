@@ -70,6 +70,7 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     for params, shares, locks in (
         (share, True, unlimited),
         ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((*share, "-v", "a:/dev/shmem"), True, unlimited),
         ((), False, None),
     ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -30,11 +29,11 @@ from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import may_raise_limits, shared_memory
+from skerry.node.cyberwave_places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.limits import controllers, limits_here
 from skerry.node.drivers.room import DriverParts, DriverRoom
-from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
@@ -63,6 +62,7 @@ class GateSide(msgspec.Struct, frozen=True):
 
     plan: GatePlan
     broker: BrokerWorkloads
+    shared: Shared
     link: GateLink
     tokens: Granting
     prefix: Callable[[], str]
@@ -142,22 +142,27 @@ class Programs:
         )
 
     def _device(self) -> Device:
-        settings = self._parts.settings
+        settings, cyberwave = self._parts.settings, self._parts.settings.cyberwave
         return Device(
             self._twins.config(),
             Platform(platform.system(), platform.machine(), _JETSON.exists()),
             self._twins.directory.path,
             self._root / "views",
+            self._gate.shared.bus,
             [settings.data_dir.absolute(), *settings.engine_sockets],
-            settings.cyberwave.privileged,
-            settings.cyberwave.rest_port,
-            settings.cyberwave.mqtt_port,
+            cyberwave.privileged,
+            cyberwave.rest_port,
+            cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
             self._shared_memory(),
+            limits_here(
+                cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
+            ),
         )
 
-    def _shared_memory(self) -> SharedMemory:
-        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
+    def _shared_memory(self) -> SharedMemory | None:
+        place = self._gate.shared.memory
+        return None if place is None else SharedMemory(place, locks=may_raise_limits())
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)
@@ -165,7 +170,7 @@ class Programs:
         return BusPlan(
             settings.zenoh_router or knobs.router,
             knobs.router_port,
-            str(self._root / BUS) if knobs.data_backend == "filesystem" else "",
+            str(self._gate.shared.bus) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
             Ring(sealed=self._parts.opened.cipher.seals),
         )
@@ -227,7 +232,7 @@ class Programs:
 
     async def _sweep_once(self) -> None:
         now = self._parts.host.clock.wall_ns() / NS
-        for place in (MEMORY, shared_memory(self._gate.plan)):
+        for place in filter(None, (MEMORY, self._gate.shared.memory)):
             if gone := await asyncio.to_thread(sweep, now, place):
                 log.info("removed shared memory that ended programs have left: %d files", len(gone))
 
@@ -250,11 +255,12 @@ class Programs:
             self._root / "status",
             self._root / "views",
             self._root / "models",
+            self._gate.shared.bus,
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            device_memory(),
             self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip

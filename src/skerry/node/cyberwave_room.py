@@ -9,6 +9,7 @@ environment    the twins that this device serves, and what comes with them (`cyb
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,10 +29,14 @@ from skerry.node.broker.pongs import Pongs
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
+    BUS,
+    Shared,
     config_directory,
+    device_memory,
     gate_plan,
     prepare,
     set_log_level,
+    shared_places,
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
@@ -43,6 +48,9 @@ from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
+
+_SHARED_PART = 4
+"""The device's memory, divided by it, where the settings say nothing."""
 
 _REST = 0.2
 """Seconds between two looks at which instances live."""
@@ -69,12 +77,14 @@ class CyberwaveRoom:
         self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
+        self._shared: Shared
         self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
+        self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
@@ -94,6 +104,13 @@ class CyberwaveRoom:
             self._serve(self._left)
         self._living.restore(parts.instances.load())
         self._is_open = True
+
+    def _make_shared(self) -> Shared:
+        settings = self._parts.settings
+        on_disk = settings.data_dir.absolute() / "cyberwave" / BUS
+        size = settings.cyberwave.shared_memory or device_memory() // _SHARED_PART
+        seals = self._parts.opened.cipher.seals
+        return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
 
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
@@ -180,7 +197,9 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self.broker, self.link, self.tokens, self._prefix)
+        gate = GateSide(
+            self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix
+        )
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)

@@ -6,8 +6,10 @@ are this node's own: a driver never speaks with the hub, and its key is good for
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -141,6 +143,17 @@ def bus_inside(environment: Mapping[str, str]) -> str:
     if environment.get("CYBERWAVE_DATA_BACKEND", "").strip().lower() != "filesystem":
         return ""
     return environment.get("CYBERWAVE_DATA_DIR", "") or DATA_INSIDE
+
+
+def has_own_memory(host: Mapping[str, Any]) -> bool:
+    """Whether a part of the engine's HostConfig says what the container has at /dev/shm: then it shares none with others."""
+    targets = [
+        *(bind.split(":")[1 if ":" in bind else 0] for bind in host.get("Binds", ())),
+        *(mount["Target"] for mount in host.get("Mounts", ())),
+        *host.get("Tmpfs", ()),
+    ]
+    own = any(posixpath.normpath(target) == MEMORY_INSIDE for target in targets)
+    return own or not host.keys().isdisjoint(("IpcMode", "ShmSize"))
 
 
 def _common(around: Surroundings) -> dict[str, str]:

@@ -80,7 +80,7 @@ class DriverRoom:
             parts.said, parts.served, device, self.watch.up, self.watch.running, clock
         )
         self.logs = LogTopic(parts.tails, parts.publish, device, clock)
-        views = Views(device().views, device().directory, parts.disk)
+        views = Views(device().views, device().directory, device().bus, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
         self.order = StartOrder(self._order_sources(), clock)
         changes = [*parts.changes, self.watch.changed, self.order.told]
