@@ -197,9 +197,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(
-            self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix
-        )
+        gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
