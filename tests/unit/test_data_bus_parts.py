@@ -99,6 +99,23 @@ def test_it_begins_anew_only_with_what_it_depends_on() -> None:
     assert bus.told.count == rung + 1
 
 
+@pytest.mark.guarantee("G8")
+def test_while_no_engine_tells_addresses_it_goes_on_as_it_was_started() -> None:
+    plan = BusPlan(router=True)
+    bus = BusWorkloads(plan, zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1", "172.18.0.1"])
+    [running] = bus.wanted()
+    again = BusWorkloads(plan, zenoh=True)
+    again.serve([TWIN], [], all_known=False, running=running)
+    assert again.wanted() == [running]
+    again.serve([TWIN], ["172.18.0.1"], all_known=False)
+    assert again.wanted() == [running]
+    again.serve([TWIN], ["172.18.0.1"], running=running)
+    assert order_of(again).hosts == ["172.18.0.1"]
+    again.serve([TWIN], [], all_known=False)
+    assert order_of(again).hosts == ["172.18.0.1"]
+
+
 def test_what_is_recorded_goes_by_stream_classes() -> None:
     rules = [ChannelRule("cw/*/data/gps", "keep"), FILMS, ChannelRule("cw/*/data/imu", "sample")]
     bus = BusWorkloads(BusPlan(router=True, rules=rules), zenoh=True)

@@ -25,6 +25,7 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
 from skerry.node.cyberwave_places import shared_memory
@@ -171,7 +172,13 @@ class Programs:
         return bus
 
     def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
+        drivers = self.drivers
+        self.bus.serve(
+            self._twins.rows.uuids(),
+            sorted(drivers.hosts()),
+            all_known=drivers.knows_networks,
+            running=self._running().get(ROUTER),
+        )
 
     async def _follow_bus(self) -> None:
         seen = 0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import msgspec
 
@@ -33,8 +32,8 @@ def cameras_shown(text: bytes, twins: Collection[str]) -> bytes:
     return msgspec.json.encode(_own(_object(text), twins))
 
 
-def _own(cameras: Mapping[str, Any], twins: Collection[str]) -> dict[str, Any]:
-    shown: dict[str, Any] = {}
+def _own(cameras: Mapping[str, object], twins: Collection[str]) -> dict[str, object]:
+    shown: dict[str, object] = {}
     others = cameras.get("selected_device")
     if isinstance(others, str | int) and _NUMBERED.fullmatch(str(others)):
         shown["selected_device"] = others
@@ -44,7 +43,7 @@ def _own(cameras: Mapping[str, Any], twins: Collection[str]) -> dict[str, Any]:
     return shown
 
 
-def _object(text: bytes) -> dict[str, Any]:
+def _object(text: bytes) -> dict[str, object]:
     try:
         found = msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

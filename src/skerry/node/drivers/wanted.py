@@ -76,6 +76,8 @@ class DriverWorkloads:
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
         self._hold = ""
+        self.knows_networks = False
+        """Whether `hosts` are all of them: none is among them that could not be looked up yet."""
         self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:
@@ -131,6 +133,7 @@ class DriverWorkloads:
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
             self.troubles = plans.troubles
+            self.knows_networks = not plans.undecided
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()
