@@ -81,6 +81,11 @@ def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
     assert loaded & {"argparse", "dataclasses", "cryptography"} == set()
 
 
+def test_scripts_of_workers_are_read_without_what_reads_settings() -> None:
+    scan = "from skerry.core.model_scan import scan_files; scan_files([('a.py', 'import os')])"
+    assert loaded_by(scan) & {"yaml", "dataclasses"} == set()
+
+
 def test_the_keeper_loads_the_standard_library_only() -> None:
     loaded = loaded_by("import skerry.keeper.main")
     ours = {

@@ -107,10 +107,10 @@ async def test_every_message_arrives_once_wherever_agent_gate_and_broker_end(
     def say(count: int) -> None:
         for _ in range(count):
             sent.append(f"{len(sent)} {'x' * chance.randrange(2000)}")
-            device.publish(chance.choice([EVENT, f"{TWIN}/telemetry"]), sent[-1])
+            device.publish(chance.choice([EVENT, f"{TWIN}/map_update"]), sent[-1])
 
     def arrived(one: Agent) -> list[str]:
-        names = (EVENT, f"{TWIN}/telemetry")
+        names = (EVENT, f"{TWIN}/map_update")
         return [str(each.value) for each in one.all() if each.name in names]
 
     for turn in range(8):

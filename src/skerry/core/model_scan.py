@@ -175,15 +175,13 @@ class _Script:
                 result = [text], True
             case ast.IfExp(body=first, orelse=second):
                 result = self._all([first, second], seen)
-            case ast.BoolOp(values=values):
-                result = self._all(values, seen)
             case ast.NamedExpr(value=value):
                 result = self._texts(value, seen)
             case ast.JoinedStr() | ast.BinOp(op=ast.Add()):
                 result = self._joined(node, seen)
             case ast.Subscript(value=value):
                 result = self._items(value, seen, "values")
-            case ast.List(elts=items) | ast.Tuple(elts=items):
+            case ast.BoolOp(values=items) | ast.List(elts=items) | ast.Tuple(elts=items):
                 result = self._all(items, seen)
             case ast.Call(func=function, args=[_, default]) if _dotted(function).endswith(
                 tuple(_ENVIRONMENT)

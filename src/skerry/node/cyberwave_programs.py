@@ -26,6 +26,7 @@ from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
 from skerry.node.contracts.cyberwave import ROUTER
+from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
 from skerry.node.cyberwave_places import shared_memory
@@ -36,6 +37,7 @@ from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
+from skerry.node.log_tails import LogTails
 from skerry.node.store.driver_marks import DriverStore
 from skerry.node.twin_ports import Alerts, DeviceConfig, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
@@ -201,7 +203,9 @@ class Programs:
             running=self._running,
             barred=twins.directory.barred,
             tokens=self._gate.tokens,
-            publish=twins.said,
+            said=twins.said,
+            publish=self._gate.link,
+            tails=LogTails(partial(log_path, parts.settings.data_dir), parts.host.clock.wall_ns()),
             alerts=twins.alerts,
             statuses=parts.supervisor,
             store=DriverStore(opened.writer, opened.reader),

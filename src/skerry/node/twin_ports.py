@@ -30,6 +30,13 @@ class NotSaid(Transient):
     """The broker could not be reached: nothing was published."""
 
 
+class LogNews(msgspec.Struct, frozen=True):
+    """A line that a workload has printed, and when (wall, ns)."""
+
+    at: int
+    text: str
+
+
 class Ask(Protocol):
     """Asking a twin's driver."""
 

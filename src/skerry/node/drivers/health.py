@@ -100,11 +100,10 @@ class BootstrapHealth:
         """One sign of life for each twin; seconds until the next."""
         device, now = self._device(), self._clock.wall_ns() / NS
         up = (self._clock.monotonic_ns() - self._began) / NS
-        prefix = device.topic_prefix
         try:
             for twin in self._served():
                 payload = edge_health(twin, device.config.fingerprint, now, up)
-                topic = f"{prefix}cyberwave/twin/{twin.uuid}/edge_health"
+                topic = f"{device.topic_prefix}cyberwave/twin/{twin.uuid}/edge_health"
                 await self._publish.publish(topic, json.dumps(payload).encode(), 0)
         except Transient:
             if not (self._waived or self.holds()):

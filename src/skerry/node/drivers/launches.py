@@ -100,7 +100,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
         depends_on={ROUTER: "running"} if device.router else {},
-        logs=Logs(ship="warning"),
+        logs=Logs(ship="all"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
     return Assignment(plan.name, GENERATION, spec, local=LocalIntent(recipe=made))

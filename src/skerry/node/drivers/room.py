@@ -16,6 +16,7 @@ from skerry.kit.tasks import Loops
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.log_topic import LogTopic, Tails
 from skerry.node.drivers.restarting import Deeds, EdgeCoreRestart, Part
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.views import Views
@@ -34,7 +35,8 @@ class DriverParts(msgspec.Struct, frozen=True):
     of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
     is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
-    be started; empty: they may. `beside` is restarted together with the drivers.
+    be started; empty: they may. `beside` is restarted together with the drivers. `said` publishes the device's signs of
+    life, `publish` all else; `tails` are the drivers' logs.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -49,7 +51,9 @@ class DriverParts(msgspec.Struct, frozen=True):
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     tokens: Tokens
+    said: Publish
     publish: Publish
+    tails: Tails
     alerts: Alerts
     statuses: Statuses
     store: DriverStore
@@ -69,8 +73,9 @@ class DriverRoom:
         around = Around(parts.statuses, parts.served, device)
         self.watch = DriverWatch(around, parts.store, self.teller, clock, chance)
         self.health = BootstrapHealth(
-            parts.publish, parts.served, device, self.watch.up, self.watch.running, clock
+            parts.said, parts.served, device, self.watch.up, self.watch.running, clock
         )
+        self.logs = LogTopic(parts.tails, parts.publish, device, clock)
         views = Views(device().views, device().directory, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
         changes = [*parts.changes, self.watch.changed, self.health.told]
@@ -103,6 +108,7 @@ class DriverRoom:
         loops.start(self.workloads.follow, name="drivers that are wanted")
         loops.start(partial(self.watch.run, self.workloads), name="watch over drivers")
         loops.start(self.teller.run, name="alerts of drivers")
+        loops.start(partial(self.logs.run, self.workloads), name="logs of drivers")
         loops.start(self.health.run, name="signs of life before drivers")
         loops.start(self.restart.run, name="restart of drivers")
 

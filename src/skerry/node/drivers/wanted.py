@@ -18,12 +18,15 @@ from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError
+from skerry.node.contracts.cyberwave import MQTT_HOST
 from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
+
+HERE = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -97,8 +100,11 @@ class DriverWorkloads:
         return None if assignment is None else recipe_of(assignment).twin
 
     def hosts(self) -> Collection[str]:
-        """The addresses of this device at which drivers reach it, besides loopback."""
-        return {host for host in self._networks.values() if host}
+        """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
+        hosts = {host for host in self._networks.values() if host}
+        if not self.knows_networks:
+            hosts |= {one.spec.env.get(MQTT_HOST, HERE) for one in self._running().values()}
+        return hosts - {HERE}
 
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
@@ -166,11 +172,7 @@ class DriverWorkloads:
 
     def _assignments(self, plans: Plans) -> dict[str, Assignment]:
         sources, device = self._sources, self._sources.device()
-        running = {
-            name: one
-            for name, one in sources.running().items()
-            if name.startswith(PREFIX) and one.local.recipe
-        }
+        running = self._running()
         if sources.barred():
             made = running
         else:
@@ -179,6 +181,13 @@ class DriverWorkloads:
                 plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
             }
         return {name: self._with_hold(one) for name, one in sorted(made.items())}
+
+    def _running(self) -> dict[str, Assignment]:
+        return {
+            name: one
+            for name, one in self._sources.running().items()
+            if name.startswith(PREFIX) and one.local.recipe
+        }
 
     def _made(self, plan: DriverPlan, device: Device) -> Assignment:
         files = [self._sources.file(uuid) for uuid in (plan.twin, *plan.children)]
