@@ -227,7 +227,10 @@ def _build(
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, book.usual, secrets.files.directory, groups, named, models
+        settings=settings, host=host, owner=owner, quality=quality,
+        opened=store, records=records, files=files, shared=shared, instances=instances,
+        containers=containers, supervisor=supervisor, groups=groups, usual=book.usual, secrets_at=secrets.files.directory,
+        logs=logs, events=events, sync=sync, named=named, models=models,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
