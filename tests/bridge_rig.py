@@ -97,7 +97,7 @@ class Agent:
         self.records = Full(node)
         clock = SystemClock()
         store = Store(self.records, Files(node.store), lambda: "synced", {1: "arm"}.get)
-        self.bridge = Bridge(store, rules, self.heard, clock, random.Random(1))
+        self.bridge = Bridge(store, lambda: rules, self.heard, clock, random.Random(1))
         self.link = GateLink(rig.run, rig.journal, clock, self.bridge.stored_of)
 
     def all(self, kind: Kind | None = None) -> list[Seen]:

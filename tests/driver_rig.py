@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -91,11 +91,13 @@ class Rig:
         self.served = list(served)
         self.device = on or device(directory)
         self.gateways: dict[str, str] = {}
+        self.reached: list[Collection[str]] = []
         self.engine = True
         self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
@@ -133,9 +135,12 @@ class Rig:
             self._write,
             lambda uuid: self.device.directory / f"{uuid}.json",
             self._gateway,
+            lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
             lambda: self.barred,
             self._held,
+            lambda: self.waits,
+            lambda: self.problem,
         )
 
     async def _run(self, words: Sequence[str]) -> str:

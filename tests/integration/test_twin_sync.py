@@ -267,9 +267,15 @@ async def test_what_people_remove_goes_from_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["unlinked", "deleted"])
-async def test_a_twin_that_goes_elsewhere_is_left_alone(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_twin_that_goes_elsewhere_takes_its_file_along_unless_that_has_more(
+    tmp_path: Path, how: str, *, own: bool
+) -> None:
     async with twin_site(tmp_path) as (site, device):
         await device.look()
+        if own:
+            device.drive(local="mine")
+            await device.look()
         if how == "unlinked":
             await site.put(ARM, arm(metadata={"edge_fingerprint": "another"}))
         else:
@@ -280,11 +286,14 @@ async def test_a_twin_that_goes_elsewhere_is_left_alone(tmp_path: Path, how: str
             return not device.twins.linked()
 
         await eventually(gone, "the twin is not this device's any more")
-        device.drive(position_x=7)
-        await device.look()
         assert device.store.twins() == []
-        assert not any(edit.get("position_x") == 7 for edit in await site.edits())
-        assert device.files.known() == [ARM]
+        assert device.files.known() == ([ARM] if own else [])
+        if own:
+            device.drive(position_x=7)
+            await device.look()
+            assert not any(edit.get("position_x") == 7 for edit in await site.edits())
+            await device.sync.clear()
+            assert device.files.known() == []
 
 
 async def test_a_file_from_before_is_merged_and_no_edit(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def kept(found: Intake) -> Kept:
         ("gps", "sample", 2),
         ("battery", "sample", 40),
         ("event", "event", 0),
-        ("telemetry", "event", 0),
+        ("telemetry", "sample", 40),
         ("map_update", "event", 0),
         ("navigate/status", "event", 0),
     ],

@@ -57,7 +57,7 @@ def always(error: Exception) -> Callable[[], bool]:
 
 def site(fate: Callable[[], bool], clock: ManualClock) -> tuple[Broker, TwinCommands]:
     broker = Broker(fate)
-    return broker, TwinCommands(broker, lambda twin: twin == TWIN, "dev", clock)
+    return broker, TwinCommands(broker, lambda twin: twin == TWIN, lambda: "dev", clock)
 
 
 async def test_one_that_does_not_answer_was_told(manual_clock: ManualClock) -> None:

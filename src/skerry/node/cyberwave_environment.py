@@ -13,6 +13,8 @@ import platform
 import secrets
 from collections.abc import Sequence
 
+import msgspec
+
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.tasks import Loops
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
@@ -52,7 +54,7 @@ class EnvironmentRoom:
     ) -> None:
         config = self.config = directory.config
         """As it was when this was built: the environment and the fingerprint that hold here."""
-        self._parts, self._gate = parts, gate
+        self._parts, self._gate, self._directory = parts, gate, directory
         opened, clock = parts.opened, parts.host.clock
         self._twins = TwinStore(rows, entities, config.environment, config.fingerprint, clock)
         self._notices = AlertNotices(gate.link, gate.prefix, clock)
@@ -73,7 +75,16 @@ class EnvironmentRoom:
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
         said = HeardHealth(gate.link, self.presence, clock)
-        twins = Twins(directory, self._twins, files, self._files, self._alerts, workflows, said)
+        twins = Twins(
+            directory,
+            self._config_now,
+            self._twins,
+            files,
+            self._files,
+            self._alerts,
+            workflows,
+            said,
+        )
         self.programs = Programs(parts, gate, twins)
         self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
@@ -103,6 +114,13 @@ class EnvironmentRoom:
     def sources(self) -> Sequence[DeviceWorkloads]:
         """What runs here because of these twins."""
         return self.programs.sources
+
+    def _config_now(self) -> DeviceConfig:
+        """Another environment or fingerprint is for the next start."""
+        held = self.config
+        return msgspec.structs.replace(
+            self._directory.config, environment=held.environment, fingerprint=held.fingerprint
+        )
 
     def _serves(self, twin: str) -> bool:
         return self._twins.twin(twin) is not None

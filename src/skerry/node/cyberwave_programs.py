@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -25,9 +25,11 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import shared_memory
+from skerry.node.cyberwave_places import may_raise_limits, shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
@@ -35,8 +37,9 @@ from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
+from skerry.node.log_tails import LogTails
 from skerry.node.store.driver_marks import DriverStore
-from skerry.node.twin_ports import Alerts, DeviceWorkloads, Publish
+from skerry.node.twin_ports import Alerts, DeviceConfig, DeviceWorkloads, Publish
 from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
@@ -55,18 +58,19 @@ _JETSON = Path("/etc/nv_tegra_release")
 
 
 class GateSide(msgspec.Struct, frozen=True):
-    """What drivers speak to, as the agent has it. `prefix` is that of their topics."""
+    """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
     link: GateLink
     tokens: Granting
-    prefix: str
+    prefix: Callable[[], str]
 
 
 class Twins(msgspec.Struct, frozen=True):
-    """What drivers and workers are started for, and where that is."""
+    """What drivers and workers are started for, and where that is. `config` is as it is now, for the environment that is served."""
 
     directory: ConfigDirectory
+    config: Callable[[], DeviceConfig]
     rows: TwinStore
     files: TwinFiles
     syncing: FileSync
@@ -99,7 +103,6 @@ class Programs:
         """Finds out what is wanted, before anything is started."""
         await self._twins.workflows.open()
         await self.room.restore()
-        self._serve_bus()
         await self.worker.look()
         self._engine.patience = None
 
@@ -108,12 +111,11 @@ class Programs:
         twins = self._twins
         self.room.follow(loops)
         loops.start(self._listen, name="addresses for containers")
-        loops.start(self._follow_bus, name="data bus")
         loops.start(self._sweep, name="shared memory that is left")
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
         )
-        loops.start(self.worker.follow, name="workers")
+        loops.start(partial(self.worker.follow, [self.room.order.told]), name="workers")
         loops.start(self._worker_watch.follow, name="alerts of workers")
         loops.start(self._worker_watch.publish_health, name="health of workers")
 
@@ -140,7 +142,7 @@ class Programs:
     def _device(self) -> Device:
         settings = self._parts.settings
         return Device(
-            self._twins.directory.config,
+            self._twins.config(),
             Platform(platform.system(), platform.machine(), _JETSON.exists()),
             self._twins.directory.path,
             self._root / "views",
@@ -149,11 +151,14 @@ class Programs:
             settings.cyberwave.rest_port,
             settings.cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
 
+    def _shared_memory(self) -> SharedMemory:
+        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
+
     def _bus_plan(self) -> BusPlan:
-        knobs = knobs_of(self._twins.directory.config.variables)
+        knobs = knobs_of(self._twins.config().variables)
         settings = self._parts.settings.cyberwave
         return BusPlan(
             settings.zenoh_router or knobs.router,
@@ -169,14 +174,11 @@ class Programs:
             log.warning("%s", bus.problem)
         return bus
 
-    def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
+    def _router(self) -> Assignment | None:
+        return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
 
-    async def _follow_bus(self) -> None:
-        seen = 0
-        while True:
-            seen = await self.drivers.looked.after(seen)
-            self._serve_bus()
+    def _serve_bus(self, hosts: Collection[str]) -> None:
+        self.bus.serve(self._twins.rows.uuids(), sorted(hosts))
 
     def _driver_parts(self) -> DriverParts:
         parts, twins, opened = self._parts, self._twins, self._parts.opened
@@ -190,10 +192,14 @@ class Programs:
             usual=parts.usual,
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
+            reach=self._serve_bus,
             running=self._running,
             barred=twins.directory.barred,
+            router=self._router,
             tokens=self._gate.tokens,
-            publish=twins.said,
+            said=twins.said,
+            publish=self._gate.link,
+            tails=LogTails(partial(log_path, parts.settings.data_dir), parts.host.clock.wall_ns()),
             alerts=twins.alerts,
             statuses=parts.supervisor,
             store=DriverStore(opened.writer, opened.reader),
@@ -226,13 +232,14 @@ class Programs:
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins
         sources = WorkerSources(
-            config=lambda: twins.directory.config,
+            config=twins.config,
             twins=twins.rows.uuids,
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
+            waits=lambda: self.room.order.workers,
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
@@ -240,12 +247,13 @@ class Programs:
             twins.directory.path,
             self._root / "status",
             self._root / "views",
+            self._root / "models",
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(
@@ -262,7 +270,7 @@ class Programs:
             groups=parts.groups.statuses,
             lacking=self._lacking,
             status_file=self.worker.status_file,
-            prefix=lambda: self._gate.prefix,
+            prefix=self._gate.prefix,
         )
         bells = [parts.supervisor.news, self.worker.told, parts.named.changed, parts.models.told]
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
@@ -271,8 +279,7 @@ class Programs:
         return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
-        config = self._twins.directory.config
-        return worker_container(config.environment) if self.worker.wanted() else ""
+        return worker_container(self._twins.config().environment) if self.worker.wanted() else ""
 
     def _running(self) -> Mapping[str, Assignment]:
         return running_of(self._parts.instances.load(), self._parts.host.clock.boot_id())

@@ -83,7 +83,7 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     worker_command: list[str] = []
     record: dict[str, dict[str, str]] = {}
     zenoh_router: bool = False
-    journal_limit: int = 48_000_000
+    journal_limit: int = 64_000_000
     variables: dict[str, str] = {}
 
 

@@ -172,7 +172,7 @@ def _cyberwave() -> tuple[Setting, ...]:
                 "TIMES A SECOND, on: EVENTS that write a ring out}»; the first that fits holds.", check=_recordings_fault),
         Setting("cyberwave.zenoh_router", "boolean", default=False,
                 doc="Runs a Zenoh router for containers that cannot find each other; so does ZENOH_ROUTER_ENABLED."),
-        Setting("cyberwave.journal_limit", "size", 48_000_000,
+        Setting("cyberwave.journal_limit", "size", 64_000_000,
                 "Memory for what drivers publish while the agent is away; beyond it QoS 0 is dropped and counted.",
                 unit="bytes", low=1_000_000),
     )  # fmt: skip

@@ -30,7 +30,7 @@ FILES_PER_SECOND = 1.0
 """Of a name that becomes files, and of samples that are too long for a record."""
 
 _LONGEST_PARSED = 1024 * 1024
-_EVENTS = frozenset(("event", "telemetry", "map_update"))
+_EVENTS = frozenset(("event", "map_update"))
 _FILES = frozenset(("depth", "pointcloud"))
 _SAID_BY_THE_NODE = frozenset(("alert", "driverlog", "worker_health"))
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.\-/]")

@@ -108,10 +108,15 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Bridge:
-    """`run` goes on for ever."""
+    """`run` goes on for ever. `rules` says which hold now."""
 
     def __init__(
-        self, store: Store, rules: Rules, heard: Heard, clock: Clock, chance: random.Random
+        self,
+        store: Store,
+        rules: Callable[[], Rules],
+        heard: Heard,
+        clock: Clock,
+        chance: random.Random,
     ) -> None:
         self._store = store
         self._rules = rules
@@ -154,7 +159,7 @@ class Bridge:
     async def _take(self, batch: Captured) -> None:
         messages = map(_message, batch.entries)
         now = self._clock.monotonic_ns()
-        found = gathered(batch.session, messages, self._rules, self._thinning, now)
+        found = gathered(batch.session, messages, self._rules(), self._thinning, now)
         self._tell_on(found)
         async with asyncio.TaskGroup() as group:
             for (token, kind), records in found.records.items():

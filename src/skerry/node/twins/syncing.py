@@ -91,28 +91,39 @@ class FileSync:
             twins = {twin.uuid: twin for twin in self._twins.linked()}
             gone = [uuid for uuid in self._store.twins() if uuid not in twins]
             for uuid in gone:
-                log.info("twin %s is not this device's any more: its file stays as it is", uuid)
+                await self._leave(uuid)
                 self._same.pop(uuid, None)
                 self._wrong.pop(uuid, None)
             await self._store.forget(gone)
             return min([await self._guarded(uuid) for uuid in twins], default=LOOK_EVERY)
 
     async def clear(self) -> None:
-        """Takes drivers' edits up a last time and removes the files."""
+        """Takes drivers' edits up a last time and removes the files, also those of twins that are not this device's any more."""
         await self.look()
         async with self._looking:
-            gone = []
-            for uuid in self._store.twins():
-                try:
-                    await asyncio.to_thread(self._files.remove, uuid)
-                except OSError as error:
-                    log.warning(
-                        "cannot remove %s, which stays: %s", self._files.path(uuid), error.strerror
-                    )
-                else:
-                    gone.append(uuid)
+            known = sorted({*self._store.twins(), *self._files.known()})
+            gone = [uuid for uuid in known if await self._removed(uuid)]
             self._same.clear()
             await self._store.forget(gone)
+
+    async def _leave(self, uuid: str) -> None:
+        """The twin is not this device's any more: what its row said goes, what only the file has is not ours to remove."""
+        held = self._store.of(uuid)
+        try:
+            seen = await asyncio.to_thread(self._files.read, uuid)
+        except (Refused, OSError):
+            seen = None
+        if held is not None and seen is not None and _is_row_alone(seen, held):
+            await self._removed(uuid)
+        log.info("twin %s is not this device's any more", uuid)
+
+    async def _removed(self, uuid: str) -> bool:
+        try:
+            await asyncio.to_thread(self._files.remove, uuid)
+        except OSError as error:
+            log.warning("cannot remove %s, which stays: %s", self._files.path(uuid), error.strerror)
+            return False
+        return True
 
     async def _guarded(self, uuid: str) -> float:
         stamp: Stamp | None = None
@@ -234,6 +245,13 @@ def _edit(seen: Seen | None, held: WrittenFile | None) -> Edit | None:
         return None
     known = [held.written] if held.next is None else [held.written, held.next]
     return edit_of(decoded(seen.text), [decoded(each) for each in known])
+
+
+def _is_row_alone(seen: Seen, held: WrittenFile) -> bool:
+    """Whether the file is as it was written, and has nothing of its own."""
+    if held.next is not None or seen.text != held.written:
+        return False
+    return hashlib.sha256(encoded(decoded(seen.text))).hexdigest() == held.source
 
 
 def _is_torn(seen: Seen, held: WrittenFile) -> bool:
