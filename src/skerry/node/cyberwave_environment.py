@@ -35,7 +35,7 @@ from skerry.node.twin_ports import DeviceConfig, DeviceWorkloads
 from skerry.node.twins.alert_notices import AlertNotices
 from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.commanding import TwinCommands
-from skerry.node.twins.config_dir import ConfigDirectory, disk_for
+from skerry.node.twins.config_dir import ConfigDirectory
 from skerry.node.twins.file_alerts import FileAlerts
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.presence import HeardHealth, PresenceRows
@@ -63,7 +63,7 @@ class EnvironmentRoom:
         self._alerts = AlertStore(
             rows, entities, config.environment, self._twins, self._notices, clock
         )
-        disk = disk_for(directory.path)
+        disk = directory.disk
         files = TwinFiles(directory.path, disk)
         written = TwinFileStore(opened.writer, opened.reader, opened.cipher)
         news = FileAlerts(self._alerts, parts.events.tell)

@@ -9,6 +9,7 @@ environment    the twins that this device serves, and what comes with them (`cyb
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,16 +25,22 @@ from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.pongs import Pongs
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
+    BUS,
+    Shared,
     config_directory,
+    device_memory,
     gate_plan,
     prepare,
     set_log_level,
+    shared_places,
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -41,6 +48,9 @@ from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
+
+_SHARED_PART = 4
+"""The device's memory, divided by it, where the settings say nothing."""
 
 _REST = 0.2
 """Seconds between two looks at which instances live."""
@@ -64,17 +74,21 @@ class CyberwaveRoom:
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
+        self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
+        self._shared: Shared
         self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
+        self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
+        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
@@ -82,6 +96,7 @@ class CyberwaveRoom:
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
+        self.pongs = Pongs(self.link, self._prefix, clock)
         try:
             await self._open_environment()
         except InvalidInput as error:  # what else is on this device does not wait for it
@@ -90,12 +105,20 @@ class CyberwaveRoom:
         self._living.restore(parts.instances.load())
         self._is_open = True
 
+    def _make_shared(self) -> Shared:
+        settings = self._parts.settings
+        on_disk = settings.data_dir.absolute() / "cyberwave" / BUS
+        size = settings.cyberwave.shared_memory or device_memory() // _SHARED_PART
+        seals = self._parts.opened.cipher.seals
+        return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
+
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
         loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
+        loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
         loops.start(self.directory.run, name="configuration of drivers")
@@ -141,6 +164,10 @@ class CyberwaveRoom:
         if self.environment is not None:
             self.environment.commands.heard(twin, topic, payload)
 
+    def ping(self, twin: str, at: int) -> None:
+        """As `broker.bridge.Heard`."""
+        self.pongs.ping(twin, at)
+
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
         return await self._environment_for(order.action).orders.do(order)
@@ -170,7 +197,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self.broker, self.link, self.tokens, self._prefix)
+        gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
