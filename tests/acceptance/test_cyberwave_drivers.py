@@ -24,6 +24,13 @@ from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 Json = Mapping[str, Any]
 
 
+FAILURE_WITHIN = 60.0
+"""Seconds after which a driver that exits at once is told of (case 21)."""
+
+UP_WITHIN, ENDS_WITHIN = 30.0, 10.0
+"""Seconds, of a boot and of an agent's end with a hub that never answers (case 5)."""
+
+
 class Drivers:
     """A device whose drivers are containers of this engine."""
 
@@ -108,7 +115,7 @@ class Drivers:
         there = [json.loads(body) for status, body in shown if status == 200]
         return {one["Name"].lstrip("/"): one for one in there}
 
-    async def alert(self, kind: str, *, active: bool = True) -> Json:
+    async def alert(self, kind: str, *, active: bool = True, within: float = 60.0) -> Json:
         """The one of this kind that the hub has, once it has it."""
         found: list[Json] = []
 
@@ -120,7 +127,7 @@ class Drivers:
             return len(found) == 1
 
         try:
-            await eventually(told, f"the hub has one alert {kind}", timeout=60)
+            await eventually(told, f"the hub has one alert {kind}", within)
         except AssertionError as error:
             shown = (await self.site.node.status() or "", await self.site.alerts())
             raise AssertionError(f"{error}: {shown}") from None
@@ -209,7 +216,7 @@ async def test_case_21_a_driver_that_exits_at_once_is_told_of(
 ) -> None:
     async with drivers(short_dir, engine) as rig:
         [arm] = await rig.site.join(rig.twin(ENDS=99))
-        told = await rig.alert("driver_start_failure")
+        told = await rig.alert("driver_start_failure", within=FAILURE_WITHIN)
         assert told["twin_uuid"] == arm
         assert arm in told["description"]
         assert told["description"].endswith("https://docs.cyberwave.com")
@@ -363,9 +370,10 @@ async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_
         await site.tells(site.driver(arm), life=1)
         await site.power_off()
         proxy.black_hole()
-        await site.node.start()
-        await site.tells(site.driver(arm), life=2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(UP_WITHIN):
+            await site.node.start()
+            await site.tells(site.driver(arm), life=2)
+        async with asyncio.timeout(ENDS_WITHIN):
             assert await site.node.process.end(signal.SIGTERM) == 0
         await site.node.start()
         await site.node.ready()
