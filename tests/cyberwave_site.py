@@ -69,6 +69,11 @@ class CyberwaveSite:
         self._write("environment", {"uuid": self.environment, "name": "Test"})
         self._write("fingerprint", {"fingerprint": DEVICE})
 
+    def environment_by_file(self) -> None:
+        """Only environment.json says which one."""
+        at = self.node.options.index(f"cyberwave.environment={self.environment}")
+        del self.node.options[at - 1 : at + 1]
+
     def sign_in(self) -> None:
         """What it writes then; without that no driver and no worker is started."""
         self._write("credentials", {"token": "cw_of_the_device", "envs": self.variables})

@@ -66,6 +66,7 @@ def device(directory: Path, *trusted: str, **variables: str) -> Device:
         Platform("Linux", "x86_64"),
         directory / "config",
         directory / "views",
+        directory / "bus",
         [directory],
         trusted,
     )
@@ -97,13 +98,14 @@ class Rig:
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
         native = NativeContract(
             directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
-        views = Views(directory / "views", self.device.directory, RealDisk())
+        views = Views(directory / "views", self.device.directory, self.device.bus, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
         self.commands: list[list[str]] = []
         self.run: Run = run_command
@@ -138,6 +140,8 @@ class Rig:
             lambda: self.started,
             lambda: self.barred,
             self._held,
+            lambda: self.waits,
+            lambda: self.problem,
         )
 
     async def _run(self, words: Sequence[str]) -> str:

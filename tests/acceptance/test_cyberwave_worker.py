@@ -259,7 +259,9 @@ async def test_case_42_a_worker_that_crashes_is_started_six_times_at_most(short_
 
 
 async def test_scripts_that_go_end_the_workers_and_others_of_a_copy_do_not(short_dir: Path) -> None:
+    """Nor does another environment, which is for the next start."""
     async with cyberwave_site(short_dir) as site:
+        site.environment_by_file()
         work_natively(site, short_dir)
         site.sign_in()
         _ = await site.join({})
@@ -271,7 +273,13 @@ async def test_scripts_that_go_end_the_workers_and_others_of_a_copy_do_not(short
         add_script(site)  # as it was
         (site.config / "notes").write_text("x")
         assert (await site.node.pids())[name] == before
-        (site.config / "workers" / "a.py").unlink()
+        (site.config / "environment.json").write_text(json.dumps({"uuid": site.asset}))
+        told = f"the twins of environment {site.environment} are served until the node starts again"
+        await eventually(lambda: told in site.node.log.read_text(), "it is told")
+        add_script(site, "b.py")
+        await eventually(lambda: "['a.py', 'b.py']" in site_log(site, name), "the same group goes on")  # fmt: skip
+        for script in ("a.py", "b.py"):
+            (site.config / "workers" / script).unlink()
 
         async def ended() -> bool:
             return name not in await site.node.pids()
@@ -298,7 +306,7 @@ async def test_case_37_weights_with_a_flipped_byte_are_fetched_again(short_dir: 
         add_script(site, "cyberwave.yml", "models:\n  - yolov8n\n")
         add_script(site)
         await eventually(lambda: said(site, "weights") == [sha256(data)], "it has its weights")
-        [weights] = (site.node.directory / "models" / ".files").glob("*")
+        weights = site.config / "models" / "yolov8n" / "yolov8n.onnx"
         with weights.open("r+b") as held:
             held.seek(1000)
             held.write(bytes([data[1000] ^ 1]))

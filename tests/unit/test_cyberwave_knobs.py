@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from skerry.core.cyberwave import knobs as module
-from skerry.core.cyberwave.knobs import Knobs, knobs_of
+from skerry.core.cyberwave.knobs import Knobs, knobs_of, usable
 
 ROOT = Path(__file__).parents[2]
 
@@ -72,7 +72,15 @@ def test_what_cannot_be_used_is_told_and_has_its_default(name: str, value: str) 
     [fault] = knobs.faults
     assert name in fault
     assert value in fault
-    assert knobs == knobs_of({}).__class__(faults=knobs.faults)
+    assert knobs == Knobs(faults=knobs.faults, wrong=(name,))
+    assert usable({name: value, "CYBERWAVE_X": "y"}) == {"CYBERWAVE_X": "y"}
+
+
+def test_programs_are_handed_the_backend_as_their_sdk_writes_it() -> None:
+    assert usable({"CYBERWAVE_DATA_BACKEND": " FileSystem"}) == {
+        "CYBERWAVE_DATA_BACKEND": "filesystem"
+    }
+    assert usable({"ZENOH_LISTEN": "tcp/0.0.0.0:7447"}) == {"ZENOH_LISTEN": "tcp/0.0.0.0:7447"}
 
 
 def test_words_of_truth() -> None:

@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.core.model_scan import Found, Unknown, scan_configuration, scan_files, scan_script
+from skerry.core.model_configurations import scan_configuration
+from skerry.core.model_mentions import Found, Unknown
+from skerry.core.model_scan import scan_files, scan_script
 
 
 def models(text: str) -> list[str]:
@@ -37,7 +39,19 @@ def models(text: str) -> list[str]:
         ('IDS = ["a"]\n[cw.models.load(i) for i in IDS]', ["a"]),
         ('IDS = ["a"] + ["b"]\nloaded = {i: cw.models.load(i) for i in sorted(IDS)}', ["a", "b"]),
         ('for i, n in [("a", 1), ("b", 2)]:\n    cw.models.load(i)', ["a", "b"]),
-        ('IDS = {"x": "a"}\ncw.models.load(IDS["x"])', ["a", "x"]),
+        ('IDS = {"x": "a"}\ncw.models.load(IDS["x"])', ["a"]),
+        ('IDS = {"a": 1}\nfor i in IDS:\n    cw.models.load(i)', ["a"]),
+        ('IDS = {"a": "x"}\nfor i in IDS.keys():\n    cw.models.load(i)', ["a"]),
+        ('IDS = {"x": "a"}\nfor i in IDS.values():\n    cw.models.load(i)', ["a"]),
+        ('IDS = {"x": "a"}\nfor _, i in IDS.items():\n    cw.models.load(i)', ["a"]),
+        ('cw.models.load(["a", "b"])', ["a", "b"]),
+        ('IDS = ["a", B]\nB = "b"\ncw.models.load(IDS, store_input=True)', ["a", "b"]),
+        ('i = []\ni.append("a")\ni += ["b"]\nfor j in i:\n    cw.models.load(j)', ["a", "b"]),
+        ('V = 8\ncw.models.load(f"yolo{V}n")\ncw.models.load(f"yolo{11}s")', ["yolo11s", "yolo8n"]),
+        ('cw.models.load(os.environ.get("M", "a"))', ["a"]),
+        ('ID = os.getenv("M", "a")\ncw.models.load(ID)', ["a"]),
+        ('class M(str, Enum):\n    A = "a"\ncw.models.load(M.A.value)', ["a"]),
+        ('m = "a"\nm += "b"\ncw.models.load(m)', ["a"]),
         ('V = "8"\ncw.models.load(f"yolo{V}n")', ["yolo8n"]),
         ('P = "yolo"\ncw.models.load(P + "-s")', ["yolo-s"]),
         ('if (m := cw.models.load("a")):\n    pass', ["a"]),
@@ -80,6 +94,13 @@ def test_what_is_known_is_told_beside_what_is_not() -> None:
     assert len(scan.unknown) == 1
 
 
+def test_of_a_script_for_another_python_what_is_written_out_is_found() -> None:
+    text = 'def f(:\n    x = cw.models.load( "a", device="cpu")\n    # cw.models.load("b")\ncw.mlmodels.load(\'../c\')\n'
+    scan = scan_script("w.py", text)
+    assert scan.found == (Found("w.py", 2, "a"),)
+    assert [each.line for each in scan.unknown] == [1, 4]
+
+
 def test_circles_end() -> None:
     scan = scan_script(
         "w.py", "a = b\nb = a\ncw.models.load(a)\nc = [*c]\nfor d in c:\n    cw.models.load(d)"
@@ -105,8 +126,11 @@ def test_configurations() -> None:
         Found("cyberwave.yml", 8, "1.10"),
     )
     assert [each.line for each in scan.unknown] == [6, 7]
-    for odd in ("models: yolo", "models: {a: b}", "- a\n- b", "models:", "", "{"):
-        scan_configuration("skerry.yml", odd)
+    for empty in ("models:", "", "name: w"):
+        assert not scan_configuration("skerry.yml", empty).unknown
+    for odd in ("models: yolo", "models: {a: b}", "- a\n- b", "yolo", "{"):
+        scan = scan_configuration("skerry.yml", odd)
+        assert (scan.found, len(scan.unknown)) == ((), 1)
 
 
 def test_files_by_their_names() -> None:

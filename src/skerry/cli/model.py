@@ -13,7 +13,8 @@ import typer
 from skerry.cli.http import Api
 from skerry.cli.output import Cell, Form, FormOption, Table, number, standard_screen, word
 from skerry.cli.session import Session, remote
-from skerry.core.model_scan import CONFIGURATIONS, scan_files
+from skerry.core.model_configurations import CONFIGURATIONS
+from skerry.core.model_scan import scan_files
 from skerry.core.models import check_model
 from skerry.kit.errors import InvalidInput
 from skerry.kit.text_file import read_text

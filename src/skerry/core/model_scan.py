@@ -2,24 +2,20 @@
 
 Found in scripts: calls of `load` on whatever is known to be the models of a client (`cw.models`, `cw.mlmodels`,
 `skerry.sdk.models`, their aliases, or anything whose attribute is called so), with the id as first argument or `model_id=`.
-An id may be a text, a constant, a choice between such, or the variable of a loop over a list of them. Comments and docstrings
-are no calls. What cannot be known without running the script is reported as such.
-
-`cyberwave.yml` and `skerry.yml` name models in `models:`, as texts or as maps with `id`, `model_id` or `name`.
+An id may be a text, a constant, a choice between such, the variable of a loop over a list of them, or all of a list. Comments
+and docstrings are no calls. What cannot be known without running the script is reported as such. Of a script that this
+Python cannot parse, which the worker's may, only calls with a text are found.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterable, Iterator
+from typing import Literal
 
-import msgspec
-
-from skerry.core.names import component_fault
-from skerry.core.yaml_lines import Document, Plain, read_documents
-from skerry.kit.errors import InvalidInput
-
-CONFIGURATIONS = frozenset({"cyberwave.yml", "cyberwave.yaml", "skerry.yml", "skerry.yaml"})
+from skerry.core.model_configurations import CONFIGURATIONS, scan_configuration
+from skerry.core.model_mentions import Found, Scan, Unknown, add
 
 MAX_STEPS = 10_000
 """Of following one id: a script that needs more is written to keep its reader busy."""
@@ -27,39 +23,16 @@ MAX_STEPS = 10_000
 _COLLECTIONS = frozenset({"models", "mlmodels"})
 _LOAD = "load"
 _KEYWORDS = frozenset({"model_id", "id", "name"})
-_IDS = ("id", "model_id", "name")
+_ENVIRONMENT = frozenset({"environ.get", "getenv"})
+_WRITTEN = re.compile(
+    r"""^[^#\n]*\b(?:models|mlmodels)\.load\(\s*(["'])([^"'\n]+)\1""", re.MULTILINE
+)
 
+_Side = Literal["keys", "values"]
+"""Of a dict: what a loop goes over, or what an index finds."""
 
 _Texts = tuple[list[str], bool]
 """What an expression may be, as far as it is known, and whether these are all."""
-
-
-class Found(msgspec.Struct, frozen=True, order=True):
-    """A model's id and where it is named."""
-
-    file: str
-    line: int
-    model: str
-
-
-class Unknown(msgspec.Struct, frozen=True, order=True):
-    """A place where a model is named in a way that only running the script would tell, or a file that cannot be read."""
-
-    file: str
-    line: int
-    cause: str
-
-
-class Scan(msgspec.Struct, frozen=True):
-    """What the scanned files name."""
-
-    found: tuple[Found, ...] = ()
-    unknown: tuple[Unknown, ...] = ()
-
-    @property
-    def models(self) -> list[str]:
-        """The ids, each once, sorted."""
-        return sorted({each.model for each in self.found})
 
 
 def scan_files(files: Iterable[tuple[str, str]]) -> Scan:
@@ -76,7 +49,7 @@ def scan_script(name: str, text: str) -> Scan:
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
-        return Scan(unknown=(Unknown(name, error.lineno or 1, f"no Python: {error.msg}"),))
+        return _written(name, text, Unknown(name, error.lineno or 1, f"no Python: {error.msg}"))
     except (ValueError, RecursionError, MemoryError) as error:
         return Scan(unknown=(Unknown(name, 1, f"no Python: {error}"),))
     script = _Script(name)
@@ -87,23 +60,13 @@ def scan_script(name: str, text: str) -> Scan:
     return Scan(tuple(script.found), tuple(script.unknown))
 
 
-def scan_configuration(name: str, text: str) -> Scan:
-    """One cyberwave.yml or skerry.yml."""
-    try:
-        documents = read_documents(text, name)
-    except InvalidInput as error:
-        return Scan(unknown=(Unknown(name, 1, str(error)),))
+def _written(name: str, text: str, unknown: Unknown) -> Scan:
     found: list[Found] = []
-    unknown: list[Unknown] = []
-    for document in documents:
-        for index, item in enumerate(_listed(document, name, unknown)):
-            line = document.line(("models", index))
-            model = _id_of(item, document, index)
-            if model is None:
-                unknown.append(Unknown(name, line, "it is neither a text nor a map with «id»"))
-            else:
-                _add(found, unknown, Found(name, line, model))
-    return Scan(tuple(found), tuple(unknown))
+    unknowns = [unknown]
+    for match in _WRITTEN.finditer(text):
+        line = text.count("\n", 0, match.start(2)) + 1
+        add(found, unknowns, Found(name, line, match[2]))
+    return Scan(tuple(found), tuple(unknowns))
 
 
 def _scan(name: str, text: str) -> Scan:
@@ -112,31 +75,6 @@ def _scan(name: str, text: str) -> Scan:
     if name.rpartition("/")[2] in CONFIGURATIONS:
         return scan_configuration(name, text)
     return Scan()
-
-
-def _listed(document: Document, name: str, unknown: list[Unknown]) -> list[Plain]:
-    models = document.value.get("models") if isinstance(document.value, dict) else None
-    if models is None or isinstance(models, list):
-        return models or []
-    unknown.append(Unknown(name, document.line(("models",)), "«models» is no list"))
-    return []
-
-
-def _id_of(item: Plain, document: Document, index: int) -> str | None:
-    if isinstance(item, dict):
-        key = next((key for key in _IDS if isinstance(item.get(key), str)), None)
-        return None if key is None else str(item[key])
-    if item is None or isinstance(item, list):
-        return None
-    return document.places["models", index].text
-
-
-def _add(found: list[Found], unknown: list[Unknown], one: Found) -> None:
-    fault = component_fault(one.model)
-    if fault is None:
-        found.append(one)
-    else:
-        unknown.append(Unknown(one.file, one.line, fault))
 
 
 class _Script:
@@ -218,7 +156,7 @@ class _Script:
             return
         texts, complete = self._texts(argument, frozenset())
         for text in texts:
-            _add(self.found, self.unknown, Found(self._name, call.lineno, text))
+            add(self.found, self.unknown, Found(self._name, call.lineno, text))
         if not complete:
             written = ast.unparse(argument)
             self._cannot(call, f"«{written:.80}» cannot be known without running it")
@@ -237,14 +175,18 @@ class _Script:
                 result = [text], True
             case ast.IfExp(body=first, orelse=second):
                 result = self._all([first, second], seen)
-            case ast.BoolOp(values=values):
-                result = self._all(values, seen)
+            case ast.BoolOp(values=each) | ast.List(elts=each) | ast.Tuple(elts=each):
+                result = self._all(each, seen)
             case ast.NamedExpr(value=value):
                 result = self._texts(value, seen)
             case ast.JoinedStr() | ast.BinOp(op=ast.Add()):
                 result = self._joined(node, seen)
             case ast.Subscript(value=value):
-                result = self._items(value, seen)
+                result = self._items(value, seen, "values")
+            case ast.Call(func=function, args=[_, default]) if _dotted(function).endswith(
+                tuple(_ENVIRONMENT)
+            ):
+                result = self._texts(default, seen)[0], False
             case ast.Name() | ast.Attribute():
                 result = self._named(node, seen)
             case _:
@@ -261,9 +203,11 @@ class _Script:
             more, whole = self._items(values, seen)
             texts, complete = texts + more, complete and whole
         known = key in self._values or key in self._elements
+        if not known and key == "value" and isinstance(node, ast.Attribute):
+            return self._texts(node.value, seen)  # a member of an enumeration
         return texts, complete and known
 
-    def _items(self, node: ast.expr, seen: frozenset[str]) -> _Texts:
+    def _items(self, node: ast.expr, seen: frozenset[str], side: _Side = "keys") -> _Texts:
         """Every text among the elements of an expression."""
         result: _Texts = [], False
         match node:
@@ -272,20 +216,23 @@ class _Script:
             case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
                 result = self._all(items, seen)
             case ast.Dict(keys=keys, values=values):
-                result = self._all([each for each in [*keys, *values] if each is not None], seen)
+                wanted = keys if side == "keys" else values
+                result = self._all([each for each in wanted if each is not None], seen)
             case ast.Call(
                 args=[first, *_], func=ast.Name(id="sorted" | "list" | "tuple" | "set" | "reversed")
             ):
                 result = self._items(first, seen)
+            case ast.Call(args=[], func=ast.Attribute(value=of, attr="keys" | "values" as view)):
+                result = self._items(of, seen, "keys" if view == "keys" else "values")
             case ast.Name() | ast.Attribute() if (
                 _key(node) not in seen and _key(node) in self._values
             ):
                 key = _key(node)
-                parts = [self._items(value, seen | {key}) for value in self._values[key]]
+                parts = [self._items(value, seen | {key}, side) for value in self._values[key]]
                 result = [t for texts, _ in parts for t in texts], all(whole for _, whole in parts)
             case ast.BinOp(left=left, op=ast.Add(), right=right):
                 (one, first_whole), (two, second_whole) = (
-                    self._items(each, seen) for each in (left, right)
+                    self._items(each, seen, side) for each in (left, right)
                 )
                 result = one + two, first_whole and second_whole
             case _:
@@ -295,6 +242,9 @@ class _Script:
     def _column(self, node: _Column, seen: frozenset[str]) -> _Texts:
         """One place of the tuples that a loop takes apart."""
         values: ast.expr = node.values
+        match values:
+            case ast.Call(args=[], func=ast.Attribute(value=of, attr="items")) if node.place < 2:
+                return self._items(of, seen, "values" if node.place else "keys")
         if isinstance(values, ast.Name) and len(self._values.get(values.id, [])) == 1:
             values = self._values[values.id][0]
         if isinstance(values, ast.List | ast.Tuple):
@@ -313,11 +263,19 @@ class _Script:
                 if part.format_spec is not None or part.conversion != -1:
                     return [], False
                 value = part.value
-            texts, complete = self._texts(value, seen)
+            texts, complete = self._texts(self._as_text(value), seen)
             if not complete or len(set(texts)) != 1:
                 return [], False
             whole += texts[0]
         return [whole], True
+
+    def _as_text(self, node: ast.expr) -> ast.expr:
+        """A whole number, or the one that a name stands for, as an f-string writes it."""
+        bound = self._values.get(node.id, []) if isinstance(node, ast.Name) else []
+        match bound[0] if len(bound) == 1 else node:
+            case ast.Constant(value=int(number)) if not isinstance(number, bool):
+                return ast.Constant(str(number))
+        return node
 
     def _all(self, nodes: Iterable[ast.expr], seen: frozenset[str]) -> _Texts:
         results = [self._texts(node, seen) for node in nodes]
@@ -342,6 +300,10 @@ def _bindings(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr]]:
             yield target, value
         case ast.NamedExpr(target=target, value=value):
             yield target, value
+        case ast.AugAssign(target=target, op=op, value=value):
+            yield target, ast.BinOp(target, op, value)
+        case ast.Call(func=ast.Attribute(value=target, attr="append"), args=[item]):
+            yield target, ast.List([item])
         case ast.arguments():
             yield from _defaults(node)
         case _:
@@ -375,6 +337,17 @@ def _operands(node: ast.expr) -> list[ast.expr]:
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add):
         return [*_operands(node.left), *_operands(node.right)]
     return [node]
+
+
+def _dotted(node: ast.expr) -> str:
+    """`os.environ.get`; empty for what is no name."""
+    match node:
+        case ast.Name(id=name):
+            return name
+        case ast.Attribute(value=value, attr=name):
+            return f"{_dotted(value)}.{name}"
+        case _:
+            return ""
 
 
 def _key(node: ast.expr) -> str:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from skerry.gate.records import NamedTuple
 from skerry.keeper.loop import Loop
 
 HERE = "127.0.0.1"

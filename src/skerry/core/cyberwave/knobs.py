@@ -21,6 +21,7 @@ _FALSE = ("false", "0", "no", "off")
 
 _LEVELS = ("debug", "info", "warning", "error", "critical")
 
+_BACKEND = "CYBERWAVE_DATA_BACKEND"
 _BACKENDS = ("zenoh", "filesystem")
 
 _MIB = 1 << 20
@@ -52,6 +53,17 @@ class Knobs(msgspec.Struct, frozen=True):
     strip_video_devices: bool = True
     faults: tuple[str, ...] = ()
     """Variables that could not be used, for people."""
+    wrong: tuple[str, ...] = ()
+    """Their names."""
+
+
+def usable(variables: Mapping[str, str]) -> dict[str, str]:
+    """What drivers and workers may be handed of these: none that has its default here, since their SDK would take it at its word."""
+    knobs = knobs_of(variables)
+    found = {name: value for name, value in variables.items() if name not in knobs.wrong}
+    if _BACKEND in found:
+        found[_BACKEND] = knobs.data_backend  # the SDK knows it in lower case only
+    return found
 
 
 def knobs_of(variables: Mapping[str, str]) -> Knobs:
@@ -75,7 +87,7 @@ def knobs_of(variables: Mapping[str, str]) -> Knobs:
         "worker_cpu": read("CYBERWAVE_WORKER_CPU_QUOTA_PERCENT", percent)
         or read("CYBERWAVE_WORKER_CPU_PERCENT", percent),
         "worker_memory": read("CYBERWAVE_WORKER_MEMORY_MB", _mebibytes),
-        "data_backend": read("CYBERWAVE_DATA_BACKEND", _backend),
+        "data_backend": read(_BACKEND, _backend),
         "data_dir": read("CYBERWAVE_DATA_DIR", str),
         "router": read("ZENOH_ROUTER_ENABLED", is_true),
         "router_port": read("ZENOH_ROUTER_PORT", _whole(1, 65535)),
@@ -84,7 +96,9 @@ def knobs_of(variables: Mapping[str, str]) -> Knobs:
         "strip_video_devices": read("CYBERWAVE_MACOS_STRIP_VIDEO_DEVICE_PARAMS", is_true),
     }
     said = {name: value for name, value in values.items() if value is not None}
-    return msgspec.convert({**said, "faults": tuple(read.faults)}, Knobs)
+    return msgspec.convert(
+        {**said, "faults": tuple(read.faults), "wrong": tuple(read.wrong)}, Knobs
+    )
 
 
 def is_true(text: str) -> bool:
@@ -100,6 +114,7 @@ class _Reading:
 
     def __init__(self, variables: Mapping[str, str]) -> None:
         self.faults: list[str] = []
+        self.wrong: list[str] = []
         self._variables = variables
 
     def __call__(self, name: str, convert: Callable[[str], object]) -> object:
@@ -110,6 +125,7 @@ class _Reading:
             return convert(text)
         except InvalidInput as error:
             self.faults.append(f"{name} «{text:.40}» {error}: its default holds")
+            self.wrong.append(name)
             return None
 
 

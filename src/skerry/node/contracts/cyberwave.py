@@ -6,7 +6,10 @@ are this node's own: a driver never speaks with the hub, and its key is good for
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -61,6 +64,22 @@ class Surroundings(msgspec.Struct, frozen=True):
     def is_apart(self) -> bool:
         """Whether its programs are in another network than the device's own."""
         return self.mqtt_host != _LOOPBACK
+
+
+class SharedMemory(msgspec.Struct, frozen=True):
+    """What containers of drivers and workers share with each other. `locks`: they may lock as much of it as they like.
+
+    Zenoh locks all that it shares, which is more than a container may usually do, and shares nothing where it cannot. An
+    engine that may not allow it would not start them.
+    """
+
+    path: Path
+    locks: bool = False
+
+    @property
+    def limits(self) -> list[dict[str, object]]:
+        """The engine's `Ulimits`."""
+        return [{"Name": "memlock", "Soft": -1, "Hard": -1}] if self.locks else []
 
 
 class DriverFacts(msgspec.Struct, frozen=True):
@@ -124,6 +143,17 @@ def bus_inside(environment: Mapping[str, str]) -> str:
     if environment.get("CYBERWAVE_DATA_BACKEND", "").strip().lower() != "filesystem":
         return ""
     return environment.get("CYBERWAVE_DATA_DIR", "") or DATA_INSIDE
+
+
+def has_own_memory(host: Mapping[str, Any]) -> bool:
+    """Whether a part of the engine's HostConfig says what the container has at /dev/shm: then it shares none with others."""
+    targets = [
+        *(bind.split(":")[1 if ":" in bind else 0] for bind in host.get("Binds", ())),
+        *(mount["Target"] for mount in host.get("Mounts", ())),
+        *host.get("Tmpfs", ()),
+    ]
+    own = any(posixpath.normpath(target) == MEMORY_INSIDE for target in targets)
+    return own or not host.keys().isdisjoint(("IpcMode", "ShmSize"))
 
 
 def _common(around: Surroundings) -> dict[str, str]:

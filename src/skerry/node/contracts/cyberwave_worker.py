@@ -12,12 +12,13 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.core.cyberwave.knobs import Knobs
-from skerry.core.cyberwave.names import topic_prefix, worker_container
+from skerry.core.cyberwave.names import said_prefix, worker_container
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
     MODELS_INSIDE,
     STATUS_INSIDE,
+    SharedMemory,
     Surroundings,
     WorkerFacts,
     bus_inside,
@@ -84,6 +85,7 @@ class WorkerPlan(msgspec.Struct, frozen=True):
 class Places(msgspec.Struct, frozen=True):
     """What of the device an instance is given: a view of the configuration directory, the directory of its status, its credentials.
 
+    `models` is where it looks for models and may put more; `fetched` names those that the node has, with their manifest.
     `files` are those of its twins; in a container they are mounted into the view. `bus`: the data bus, if it is made of files.
     `shared` is the memory that its containers share: the device's own /dev/shm has the node's secrets in it.
     """
@@ -91,9 +93,11 @@ class Places(msgspec.Struct, frozen=True):
     view: Path
     status: Path
     credentials: Path
+    models: Path
+    fetched: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     bus: Path | None = None
-    shared: Path | None = None
+    shared: SharedMemory | None = None
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -148,11 +152,10 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
     }
     if isinstance(base, ProcessLaunch):
         own = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
-        models = base.models or base.home / "models"
         found = {
             "CYBERWAVE_EDGE_CONFIG_DIR": str(places.view),
             "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
-            "CYBERWAVE_MODEL_DIR": str(models),
+            "CYBERWAVE_MODEL_DIR": str(places.models),
         }
         if places.bus is not None:
             found["CYBERWAVE_DATA_DIR"] = str(places.bus)
@@ -165,17 +168,19 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         *(_mount(file, f"{CONFIG_INSIDE}/{file.name}") for file in places.files),
         _mount(places.credentials, f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         _mount(places.status, STATUS_INSIDE, writable=True),
+        _mount(places.models, MODELS_INSIDE, writable=True),
     ]
     if places.bus is not None:
         mounts.append(_mount(places.bus, bus_inside(environment), writable=True))
     if base.models is not None:
-        mounts.append(_mount(base.models, MODELS_INSIDE))
-    if places.shared is not None and environment.get("ZENOH_SHARED_MEMORY") == "true":
-        mounts.append(_mount(places.shared, MEMORY_INSIDE, writable=True))
+        mounts += [_mount(base.models / name, f"{MODELS_INSIDE}/{name}") for name in places.fetched]
+    shared = places.shared if environment.get("ZENOH_SHARED_MEMORY") == "true" else None
+    if shared is not None:
+        mounts.append(_mount(shared.path, MEMORY_INSIDE, writable=True))
     extras = ContainerExtras(
         name=spec.name,
         otherwise=f"{WORKER_PREFIX}{spec.env['CYBERWAVE_ENVIRONMENT_UUID']}",
-        host=_host(spec, mounts),
+        host=_host(spec, mounts, shared.limits if shared else []),
     )
     # Its token says what it may speak for; Skerry's socket would say more.
     return replace(base, environment=environment, extras=extras, models=None, socket=None, **common)
@@ -183,10 +188,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
 
 def prefix_of(spec: WorkloadSpec) -> str:
     """What its topics begin with."""
-    for name in ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX"):
-        if spec.env.get(name):
-            return spec.env[name]
-    return topic_prefix(spec.env.get("CYBERWAVE_ENVIRONMENT", ""))
+    return said_prefix(spec.env)
 
 
 def _container(plan: WorkerPlan) -> ContainerSpec:
@@ -203,9 +205,11 @@ def _mount(source: Path, target: str, *, writable: bool = False) -> dict[str, ob
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": not writable}
 
 
-def _host(spec: WorkloadSpec, mounts: list[dict[str, object]]) -> dict[str, object]:
+def _host(
+    spec: WorkloadSpec, mounts: list[dict[str, object]], limits: list[dict[str, object]]
+) -> dict[str, object]:
     # Until Python has set its handlers, which takes seconds here, the first process of a container would not end.
-    host: dict[str, object] = {"Mounts": mounts, "Init": True}
+    host: dict[str, object] = {"Mounts": mounts, "Ulimits": limits, "Init": True}
     if spec.resources.cpu is not None:
         host |= {"CpuPeriod": PERIOD, "CpuQuota": round(spec.resources.cpu * PERIOD)}
     return host
