@@ -173,6 +173,29 @@ async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_
         assert len(given) == len(set(given))
 
 
+async def test_case_13_a_camera_child_has_no_container_and_its_parents_driver_serves_it(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    """Also when it is attached while the driver runs, and has a driver of its own in its metadata."""
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        assert "CYBERWAVE_CHILD_TWIN_UUIDS" not in rig.seen()["env"]
+        sees = {"sensors": [{"type": "rgb"}]}
+        eye = {**rig.twin("eye"), "attach_to_twin_uuid": arm, "capabilities": sees}
+        camera = await site.add_twin(eye)
+        await rig.runs(arm, lives=2)
+        seen = rig.seen()
+        assert seen["env"]["CYBERWAVE_CHILD_TWIN_UUIDS"] == camera
+        assert {f"{arm}.json", f"{camera}.json"} <= set(seen["files"])
+        assert json.loads((site.config / f"{camera}.json").read_text())["name"] == "eye"
+        await eventually(site.drained, "the hub has everything")
+        assert rig.containers().keys() == {site.driver(arm)}
+        assert {one["twin_uuid"] for one in await site.alerts()} == {arm}
+        assert rig.lives(camera) == 0
+
+
 async def test_tokens_are_one_for_each_driver_and_nobody_else_sees_them(
     short_dir: Path, docker_engine: TestEngine
 ) -> None:
