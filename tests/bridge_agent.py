@@ -39,7 +39,7 @@ async def main(run: Path, journal: Path, directory: Path, label: str, nth: int) 
     clock = SystemClock()
     async with file_rig(directory, disk=disk, blobs=PlainBytes(disk)) as node:
         store = Store(node.records, Files(node.store), lambda: "synced", {1: "arm"}.get)
-        bridge = Bridge(store, Rules(), Listener(), clock, random.Random(1))
+        bridge = Bridge(store, Rules, Listener(), clock, random.Random(1))
         link = TellingLink(run, journal, clock, bridge.stored_of)
         await asyncio.gather(link.keep(), bridge.run(link))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -66,6 +66,7 @@ def device(directory: Path, *trusted: str, **variables: str) -> Device:
         Platform("Linux", "x86_64"),
         directory / "config",
         directory / "views",
+        directory / "bus",
         [directory],
         trusted,
     )
@@ -91,18 +92,20 @@ class Rig:
         self.served = list(served)
         self.device = on or device(directory)
         self.gateways: dict[str, str] = {}
+        self.reached: list[Collection[str]] = []
         self.engine = True
         self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
         native = NativeContract(
             directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
-        views = Views(directory / "views", self.device.directory, RealDisk())
+        views = Views(directory / "views", self.device.directory, self.device.bus, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
         self.commands: list[list[str]] = []
         self.run: Run = run_command
@@ -133,9 +136,12 @@ class Rig:
             self._write,
             lambda uuid: self.device.directory / f"{uuid}.json",
             self._gateway,
+            lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
             lambda: self.barred,
             self._held,
+            lambda: self.waits,
+            lambda: self.problem,
         )
 
     async def _run(self, words: Sequence[str]) -> str:

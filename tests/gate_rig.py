@@ -24,7 +24,8 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from tests.ports import free_port
 
-from skerry.gate import journal
+from skerry.gate import journal, packets
+from skerry.gate.packets import Packet, Reader
 from skerry.keeper import protocol
 from skerry.node.broker.commands import GatePlan, broker_command, gate_command
 from skerry.node.broker.config import mosquitto_conf
@@ -278,3 +279,31 @@ class Agent:
         self._sock.shutdown(socket.SHUT_RDWR)
         self._thread.join()
         self._sock.close()
+
+
+class Raw:
+    """A client that says exactly what a test wants said."""
+
+    def __init__(self, rig: GateRig, token: str, name: str = "raw") -> None:
+        self.sock = socket.create_connection(("127.0.0.1", rig.mqtt_port), PATIENCE)
+        self._reader = Reader(2**28)
+        self._packets: list[Packet] = []
+        body = b"\0\4MQTT\5\xc2\0\0\0" + b"".join(
+            len(part).to_bytes(2, "big") + part
+            for part in (name.encode(), b"mqttcyb", token.encode())
+        )
+        self.sock.sendall(packets.packet(0x10, body))
+        assert self.next().body[1] == 0
+
+    def next(self) -> Packet:
+        while not self._packets:
+            data = self.sock.recv(65536)
+            assert data, "hung up"
+            self._packets += self._reader.feed(data)
+        return self._packets.pop(0)
+
+    def publish(
+        self, topic: str, payload: bytes, qos: int, packet_id: int, *, dup: bool = False
+    ) -> None:
+        raw = packets.publish(topic, payload, qos, packet_id)
+        self.sock.sendall(bytes((raw[0] | (8 if dup else 0),)) + raw[1:])

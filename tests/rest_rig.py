@@ -101,7 +101,7 @@ class RestSite:
             self.rows, SharedFrames(self.rows, store.cipher, store.state.log)
         )
         self.twins = TwinStore(self.rows, self.entities, ENVIRONMENT, DEVICE, clock)
-        self.notices = AlertNotices(publish, "", clock)
+        self.notices = AlertNotices(publish, str, clock)
         self.alerts = AlertStore(
             self.rows, self.entities, ENVIRONMENT, self.twins, self.notices, clock
         )

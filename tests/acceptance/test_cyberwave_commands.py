@@ -12,16 +12,21 @@ from tests.cyberwave_sdk import FIXTURES, Sdk
 from tests.cyberwave_site import cyberwave_site, native
 from tests.installation import installation
 
+from skerry.testing.waiting import eventually
+
 pytestmark = pytest.mark.timeout(240)
 
 
 async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: Sdk) -> None:
+    """Also on a device whose topics begin otherwise."""
     async with cyberwave_site(short_dir) as site:
+        site.variables |= {"CYBERWAVE_TOPIC_PREFIX": "lab", "CYBERWAVE_ENVIRONMENT": "Dev"}
         site.sign_in()
         [twin] = await site.join(native(*cyberwave_sdk.words(FIXTURES / "driver.py")))
         site.sign_in()
         driver = site.driver(twin)
         await site.tells(driver, active=twin)
+        await site.tells(driver, pong="pong")
         skerry = CommandLine(site.site)
         message = json.dumps({"command": "wiggle", "data": {"times": 2}})
         words = (
@@ -45,6 +50,7 @@ async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: S
                 "contract": "twin.command_response.v1", "status": "accepted", "command": "wiggle", "twin_uuid": twin,
             }.items() <= reply.items()  # fmt: skip
         assert site.count(driver, command="wiggle", data={"times": 2}) == 1
+        await eventually(lambda: site.has(twin, 1), "the hub has its events by the usual name", 60)
 
         ended = await skerry.run("twin", "command", site.node.name, str(uuid.uuid4()), message)
         assert ended.code == 1

@@ -12,8 +12,7 @@ NOT_IN_THE_AGENT = {
     "alembic", "cryptography", "httpx", "jinja2", "litestar", "psutil", "psycopg", "pydantic", "rich", "ruamel",
     "skerry.cli", "skerry.hub", "skerry.runners", "sqlalchemy", "typer", "uvicorn", "wasmtime",
     "difflib", "skerry.core.config", "skerry.node.settings", "yaml",
-    "anyio", "watchfiles",
-    "aiohttp.web", "argparse", "ctypes", "dataclasses",
+    "anyio", "aiohttp.web", "argparse", "ctypes", "dataclasses",
 }  # fmt: skip
 
 
@@ -79,6 +78,11 @@ def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
     assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave_room"))] == []  # fmt: skip
     loaded = loaded_by("import skerry.node.cyberwave_room")
     assert loaded & {"argparse", "dataclasses", "cryptography"} == set()
+
+
+def test_scripts_of_workers_are_read_without_what_reads_settings() -> None:
+    scan = "from skerry.core.model_scan import scan_files; scan_files([('a.py', 'import os')])"
+    assert loaded_by(scan) & {"yaml", "dataclasses"} == set()
 
 
 def test_the_keeper_loads_the_standard_library_only() -> None:

@@ -17,7 +17,7 @@ from tests.rest_rig import (
 from tests.twin_bodies import ARM, ARM_ASSET, CAMERA, DEVICE, ENVIRONMENT, FOREIGN, arm
 
 from skerry.core.cyberwave import schemas
-from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
+from skerry.node.contracts.cyberwave_api.app import LIMITS, RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.asking import MAX_BODY
 from skerry.node.twins.alerts import MOST_OPEN, MOST_OVER
 from skerry.testing.waiting import eventually
@@ -30,7 +30,8 @@ async def test_a_twin_has_all_that_the_sdk_requires(short_dir: Path) -> None:
         assert (twin["uuid"], twin["name"], twin["position_x"]) == (ARM, "arm", 1.0)
         assert [each["uuid"] for each in await site.list("twins")] == [ARM]
         assert (await site.ask("GET", "twins/by-slug?slug=x/twins/arm"))["uuid"] == ARM
-        both = await site.list(f"environments/{ENVIRONMENT}/twins", WORKER)
+        assert (await site.ask("GET", f"twins/{ARM.upper()}"))["uuid"] == ARM
+        both = await site.list(f"environments/{ENVIRONMENT.upper()}/twins", WORKER)
         assert [each["uuid"] for each in both] == [ARM, CAMERA]
 
 
@@ -112,6 +113,11 @@ async def test_only_documented_fields_of_a_twin_are_a_drivers(short_dir: Path) -
         }
         twin = await site.ask("PUT", f"twins/{ARM}", {"metadata": {"sources": {"b": 2}}})
         assert twin["metadata"]["sources"] == {"b": 2}  # type: ignore[index]  # replaced key by key, as at Cyberwave's
+        policy = {"controller_policy_uuid": CAMERA_ASSET, "kinematics_override": {"a": 1}}
+        assert (await site.ask("PUT", f"twins/{ARM}", policy)).items() >= policy.items()
+        twin = await site.ask("PUT", f"twins/{ARM}", {"kinematics_override": None, "name": None})
+        assert twin["kinematics_override"] is None
+        assert (twin["name"], twin["controller_policy_uuid"]) == ("new", CAMERA_ASSET)
         for wrong in ({"name": 1}, {"position_x": "far"}, {"fixed_base": 1}):
             await site.ask("PUT", f"twins/{ARM}", wrong, status=422)
         assert (await site.ask("GET", f"twins/{ARM}"))["name"] == "new"
@@ -182,6 +188,8 @@ async def test_an_alert_is_raised_counted_changed_and_over(short_dir: Path) -> N
             f"alerts?twin_uuid={ARM}&status=active,acknowledged&severity=error"
         )
         assert [each["uuid"] for each in active] == [forced["uuid"]]
+        assert await site.list(f"alerts?environment_uuid={FOREIGN}") == []
+        assert len(await site.list(f"alerts?twin_uuid={ARM.upper()}")) == 2
         await eventually(lambda: len(heard.said) == 5, "each change was published")
         assert heard.statuses() == ["active", "active", "active", "active", "resolved"]
         assert heard.said[-1][1] == over
@@ -262,7 +270,10 @@ async def test_a_request_that_does_not_end_holds_nobody(short_dir: Path) -> None
         limits = RestSocket(site.path, rest_app(site.sources()))
         await limits.start()
         try:
-            pairs = [await asyncio.open_unix_connection(str(site.path)) for _ in range(66)]
+            pairs = [
+                await asyncio.open_unix_connection(str(site.path))
+                for _ in range(LIMITS.connections + 2)
+            ]
             assert b"503" in await pairs[-1][0].read()
             for _, writer in pairs:
                 writer.close()

@@ -107,10 +107,10 @@ async def test_every_message_arrives_once_wherever_agent_gate_and_broker_end(
     def say(count: int) -> None:
         for _ in range(count):
             sent.append(f"{len(sent)} {'x' * chance.randrange(2000)}")
-            device.publish(chance.choice([EVENT, f"{TWIN}/telemetry"]), sent[-1])
+            device.publish(chance.choice([EVENT, f"{TWIN}/map_update"]), sent[-1])
 
     def arrived(one: Agent) -> list[str]:
-        names = (EVENT, f"{TWIN}/telemetry")
+        names = (EVENT, f"{TWIN}/map_update")
         return [str(each.value) for each in one.all() if each.name in names]
 
     for turn in range(8):
@@ -174,7 +174,7 @@ async def test_many_names_that_become_quiet_are_told_of_together(
 
 
 async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -> None:
-    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+    with GateRig(short_dir, memory_dir, limit=600_000) as rig:
         token = rig.token()
         rig.start()
         device = driver(rig, token)
@@ -196,7 +196,7 @@ async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -
 async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
     short_dir: Path, memory_dir: Path
 ) -> None:
-    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+    with GateRig(short_dir, memory_dir, limit=600_000) as rig:
         token = rig.token()
         rig.start()
         device = driver(rig, token)

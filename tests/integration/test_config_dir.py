@@ -11,32 +11,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.config_rig import ENVIRONMENT, HOST, OTHER, TWIN, Kept, config_in, put
 
 from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.clock import SystemClock
-from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput
 from skerry.node.twins.config_dir import (
     ConfigDirectory,
-    Host,
+    Own,
     default_directory,
     disk_for,
 )
 from skerry.node.twins.config_files import object_of
 from skerry.testing.waiting import eventually
-
-HOST = Host("My Robot.lan", 0x0242AC110002, "Linux", "x86_64")
-ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
-TWIN, OTHER = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
-
-
-def config_in(path: Path, environment: str = "", **own: str) -> ConfigDirectory:
-    return ConfigDirectory(path, own, HOST, RealDisk(), SystemClock(), environment)
-
-
-def put(path: Path, content: object) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 def mode(path: Path) -> int:
@@ -123,6 +110,16 @@ async def test_the_agents_own_variables_come_before_those_of_the_credentials(
     assert any("../x" in fault for fault in config.faults)
     assert any("pigeons" in fault for fault in config.faults)
     assert "cw_secret" not in f"{config!r}{config.faults}"
+
+
+async def test_what_cannot_stand_before_topics_is_told_and_nobody_is_given_it(
+    tmp_path: Path,
+) -> None:
+    envs = {"CYBERWAVE_TOPIC_PREFIX": "lab/", "CYBERWAVE_ENVIRONMENT": "Dev"}
+    put(tmp_path / "credentials.json", {"token": "cw_1", "envs": envs})
+    config = await config_in(tmp_path).open()
+    assert config.variables == {"CYBERWAVE_ENVIRONMENT": "Dev"}
+    assert any("CYBERWAVE_TOPIC_PREFIX «lab/» is no prefix" in fault for fault in config.faults)
 
 
 async def test_credentials_that_others_can_read_are_made_their_owners(tmp_path: Path) -> None:
@@ -292,7 +289,8 @@ async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path)
     owner = (os.geteuid() or 12345, os.getegid() or 12346)
     os.chown(home, *owner)
     path = home / ".cyberwave"
-    directory = ConfigDirectory(path, {}, HOST, disk_for(path), SystemClock())
+    disk = disk_for(path, lambda *_: None)
+    directory = ConfigDirectory(path, Own(), HOST, disk, SystemClock(), Kept())
     await directory.open()
     for each in (path, path / "fingerprint.json"):
         assert (each.stat().st_uid, each.stat().st_gid) == owner

@@ -28,7 +28,7 @@ LOOP = NodeAlert("driver_restart_loop", "container x: 5 restarts", {"count": 5})
 async def alerts_on(device: Device, heard: Heard) -> tuple[AlertStore, AlertNotices]:
     """The agent's alerts beside its twins."""
     node, clock = device.node, SystemClock()
-    notices = AlertNotices(heard, "", clock)
+    notices = AlertNotices(heard, str, clock)
     store = AlertStore(node.rows, node.program.entities, ENVIRONMENT, device.twins, notices, clock)
     await store.open()
     return store, notices

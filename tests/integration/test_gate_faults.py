@@ -13,11 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.gate_rig import OWN, PATIENCE, Agent, Device, GateRig, until
+from tests.gate_rig import OWN, PATIENCE, Agent, Device, GateRig, Raw, until
 
 from skerry.gate import packets
 from skerry.gate.journal import GAP, KEPT, QOS
-from skerry.gate.packets import Packet, Reader
 
 pytestmark = pytest.mark.timeout(180)
 POSITION, EVENT = f"cyberwave/twin/{OWN}/position", f"cyberwave/twin/{OWN}/event"
@@ -27,34 +26,6 @@ POSITION, EVENT = f"cyberwave/twin/{OWN}/position", f"cyberwave/twin/{OWN}/event
 def rig(short_dir: Path, memory_dir: Path) -> Iterator[GateRig]:
     with GateRig(short_dir, memory_dir) as rig:
         yield rig
-
-
-class Raw:
-    """A client that says exactly what a test wants said."""
-
-    def __init__(self, rig: GateRig, token: str, name: str = "raw") -> None:
-        self.sock = socket.create_connection(("127.0.0.1", rig.mqtt_port), PATIENCE)
-        self._reader = Reader(2**28)
-        self._packets: list[Packet] = []
-        body = b"\0\4MQTT\5\xc2\0\0\0" + b"".join(
-            len(part).to_bytes(2, "big") + part
-            for part in (name.encode(), b"mqttcyb", token.encode())
-        )
-        self.sock.sendall(packets.packet(0x10, body))
-        assert self.next().body[1] == 0
-
-    def next(self) -> Packet:
-        while not self._packets:
-            data = self.sock.recv(65536)
-            assert data, "hung up"
-            self._packets += self._reader.feed(data)
-        return self._packets.pop(0)
-
-    def publish(
-        self, topic: str, payload: bytes, qos: int, packet_id: int, *, dup: bool = False
-    ) -> None:
-        raw = packets.publish(topic, payload, qos, packet_id)
-        self.sock.sendall(bytes((raw[0] | (8 if dup else 0),)) + raw[1:])
 
 
 def memory_of(pid: int) -> int:
@@ -104,7 +75,7 @@ def test_what_is_sent_again_is_written_once(rig: GateRig) -> None:
 def test_without_room_events_wait_and_samples_are_counted(
     short_dir: Path, memory_dir: Path
 ) -> None:
-    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+    with GateRig(short_dir, memory_dir, limit=500_000) as rig:
         token = rig.token()
         rig.start()
         hearing = rig.device(token).connect()

@@ -1,5 +1,6 @@
 """The REST front of the gate: it waits for the agent, and never does a request twice."""
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -10,10 +11,11 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Self
 
 import pytest
-from tests.gate_rig import PATIENCE, GateRig
+from tests.gate_rig import PATIENCE, Agent, GateRig, until
 
 from skerry.gate.door import Door
-from skerry.gate.splice import HOLD_SECONDS, IDLE_SECONDS, Splices
+from skerry.gate.splice import HEAD_SECONDS, HOLD_SECONDS, IDLE_SECONDS, MOST, Splices
+from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop
 
 pytestmark = pytest.mark.timeout(120)
@@ -149,11 +151,80 @@ def test_what_may_have_been_done_is_not_done_again(rig: GateRig) -> None:
     asking.close()
 
 
+@pytest.mark.guarantee("G4")
+@pytest.mark.parametrize("said", [b"", b"POST /api HTTP/1.1\r\nAuthorization: Token cw_a\r\n"])
+def test_who_says_nothing_or_half_a_head_makes_room(rig: GateRig, said: bytes) -> None:
+    with Answering(rig.run / "rest") as answering, contextlib.ExitStack() as stack:
+        for _ in range(2 * MOST):
+            silent = stack.enter_context(
+                socket.create_connection(("127.0.0.1", rig.rest_port), PATIENCE)
+            )
+            silent.sendall(said)
+        asking = connection(rig)
+        asking.request("POST", "/api", b"{}")
+        assert asking.getresponse().read() == b"{}"
+        asking.close()
+        assert answering.asked == [("/api", 2)]
+
+
+@pytest.mark.guarantee("G4")
+def test_one_token_takes_no_connections_of_others(rig: GateRig) -> None:
+    hungry, other = rig.token("a"), rig.token("b")
+    with Agent(rig.run) as agent, Answering(rig.run / "rest") as answering:
+        agent.hello()
+        assert agent.ask("tokens", ("path", rig.run / "tokens.json")).number("count") == 2
+        held = [connection(rig) for _ in range(MOST)]
+        for number, each in enumerate(held):
+            each.request("POST", "/never", b"", {"Authorization": f"Token {hungry}"})
+            if number == MOST - 1:
+                refused = each.getresponse()
+                assert (refused.status, refused.getheader("Retry-After")) == (503, "2")
+        until(lambda: len(answering.asked) == MOST * 2 // 3, "the others are asked")
+        asking = connection(rig)
+        asking.request("GET", "/", headers={"Authorization": f"Bearer {other}"})
+        assert asking.getresponse().read() == b"ok"
+        for each in (asking, *held):
+            each.close()
+
+
+def test_who_rests_makes_room_for_its_own_next_connection(rig: GateRig) -> None:
+    with Answering(rig.run / "rest"), contextlib.ExitStack() as stack:
+        for _ in range(MOST * 2 // 3 + 1):
+            asking = stack.enter_context(contextlib.closing(connection(rig)))
+            asking.request("GET", "/")
+            status = asking.getresponse().status
+        assert status == 503
+
+        def served() -> bool:
+            with contextlib.closing(connection(rig)) as late:
+                late.request("GET", "/")
+                return late.getresponse().status == 200
+
+        until(served, "the first one has rested long enough")
+
+
+def test_half_a_head_is_told_that_it_is_late_and_never_reaches_the_agent(short_dir: Path) -> None:
+    now = [0.0]
+    loop = Loop(lambda: now[0])
+    agent = Door(str(short_dir / "nobody"), loop, lambda: now[0], 1)
+    splices = Splices(loop, agent, lambda: now[0], Tokens())
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        asking = socket.create_connection(server.getsockname(), PATIENCE)
+        splices.welcome(server.accept()[0])
+    with asking:
+        for piece in (b"GET / HTTP/1.1\r\n", b"Host: x\r\n"):
+            asking.sendall(piece)
+            loop.turn()
+        now[0] = HEAD_SECONDS
+        loop.turn()
+        assert asking.recv(1000).startswith(b"HTTP/1.1 408 ")
+
+
 def test_patience_ends_with_an_answer(short_dir: Path) -> None:
     now = [0.0]
     loop = Loop(lambda: now[0])
     agent = Door(str(short_dir / "nobody"), loop, lambda: now[0], 1)
-    splices = Splices(loop, agent, lambda: now[0])
+    splices = Splices(loop, agent, lambda: now[0], Tokens())
     with socket.create_server(("127.0.0.1", 0)) as server:
         asking = socket.create_connection(server.getsockname(), PATIENCE)
         splices.welcome(server.accept()[0])
@@ -179,7 +250,7 @@ def test_an_idle_connection_ends(short_dir: Path) -> None:
     now = [0.0]
     loop = Loop(lambda: now[0])
     splices = Splices(
-        loop, Door(str(short_dir / "nobody"), loop, lambda: now[0], 1), lambda: now[0]
+        loop, Door(str(short_dir / "nobody"), loop, lambda: now[0], 1), lambda: now[0], Tokens()
     )
     with socket.create_server(("127.0.0.1", 0)) as server:
         asking = socket.create_connection(server.getsockname(), PATIENCE)

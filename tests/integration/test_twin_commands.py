@@ -30,7 +30,7 @@ class Site(GateSite):
 
     def start_agent(self) -> None:
         super().start_agent()
-        self.commands = TwinCommands(self.link, lambda twin: twin == OWN, "", SystemClock())
+        self.commands = TwinCommands(self.link, lambda twin: twin == OWN, str, SystemClock())
 
     async def _store(self) -> None:
         async for batch in self.link.captured():

@@ -147,32 +147,6 @@ async def test_what_is_not_a_drivers_to_edit_does_not_go_up(tmp_path: Path) -> N
         assert "joint_states" not in edit
 
 
-@pytest.mark.parametrize("text", ['{"name": "arm", ', "[]", '{"name": 7}', '{"position_x": NaN}'])
-async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> None:
-    async with twin_site(tmp_path) as (site, device):
-        device.files.path(ARM).write_text(text)
-        await site.put(ARM, arm(name="left arm"))
-        await site.shows(device, "name", "left arm")
-
-        async def warned() -> bool:
-            await device.look()
-            return bool(device.warnings)
-
-        await eventually(warned, "it is told")
-        await device.look()
-        [(twin, words)] = device.warnings
-        assert twin == ARM
-        assert device.files.path(ARM).name in words
-        assert device.files.path(ARM).read_text() == text
-        assert await site.edits() == []
-        device.files.path(ARM).write_text(json.dumps({"position_x": 9}))
-        await device.look()
-        await site.synced()
-        await site.shows(device, "name", "left arm")
-        assert (await site.at_hub())["position_x"] == 9
-        assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
-
-
 async def test_a_file_that_is_still_being_written_is_not_told_of(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         text = json.dumps(device.file() | {"position_x": 3.5})
@@ -267,9 +241,15 @@ async def test_what_people_remove_goes_from_the_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("how", ["unlinked", "deleted"])
-async def test_a_twin_that_goes_elsewhere_is_left_alone(tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("own", [False, True])
+async def test_a_twin_that_goes_elsewhere_takes_its_file_along_unless_that_has_more(
+    tmp_path: Path, how: str, *, own: bool
+) -> None:
     async with twin_site(tmp_path) as (site, device):
         await device.look()
+        if own:
+            device.drive(local="mine")
+            await device.look()
         if how == "unlinked":
             await site.put(ARM, arm(metadata={"edge_fingerprint": "another"}))
         else:
@@ -280,11 +260,14 @@ async def test_a_twin_that_goes_elsewhere_is_left_alone(tmp_path: Path, how: str
             return not device.twins.linked()
 
         await eventually(gone, "the twin is not this device's any more")
-        device.drive(position_x=7)
-        await device.look()
         assert device.store.twins() == []
-        assert not any(edit.get("position_x") == 7 for edit in await site.edits())
-        assert device.files.known() == [ARM]
+        assert device.files.known() == ([ARM] if own else [])
+        if own:
+            device.drive(position_x=7)
+            await device.look()
+            assert not any(edit.get("position_x") == 7 for edit in await site.edits())
+            await device.sync.clear()
+            assert device.files.known() == []
 
 
 async def test_a_file_from_before_is_merged_and_no_edit(tmp_path: Path) -> None:

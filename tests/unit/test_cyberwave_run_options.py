@@ -35,6 +35,7 @@ def test_each_variable_once_in_the_order_in_which_it_came_the_last_value_counts(
         ("--ulimit memlock=-1 --ulimit nofile=1:2", {"Ulimits": [("memlock", -1, -1), ("nofile", 1, 2)]}),
         ("--read-only=true --privileged=false", {"ReadonlyRootfs": True}),
         ("--sysctl a.b=1", {"Sysctls": {"a.b": "1"}}),
+        ("--dns-search a -P --memory-reservation 1m", {"DnsSearch": ["a"], "PublishAllPorts": True, "MemoryReservation": 1 << 20}),
     ],
 )  # fmt: skip
 def test_what_the_engine_is_told(words: str, host: dict[str, object] | None) -> None:
@@ -67,13 +68,14 @@ def test_a_mount_a_rule_and_ports() -> None:
 
 
 def test_the_rest_of_what_it_says() -> None:
-    words = "--network a --net b --privileged --gpus all -u 1000:1000 -w /x --entrypoint sh -h cam -l a=1 -l b"
+    words = "--network a --net b --privileged --gpus all -u 1000:1000 -w /x --entrypoint sh -h cam -l a=1 -l b --stop-signal SIGINT"
     found = parsed(words.split())
     assert (found.networks, found.privileged, found.gpus) == (("a", "b"), True, "all")
     assert found.config == {
         "User": "1000:1000",
         "WorkingDir": "/x",
         "Hostname": "cam",
+        "StopSignal": "SIGINT",
         "Entrypoint": ["sh"],
         "Labels": {"a": "1", "b": ""},
     }
@@ -88,6 +90,10 @@ def test_how_it_is_run_is_the_nodes_to_decide() -> None:
         for name in ("name", "detach", "rm", "interactive", "tty", "restart", "pull", "init")
     )
     assert (found.host, found.config) == ({}, {})
+    words = "--stop-timeout 10 --log-driver json-file --log-opt max-size=1m --log-opt a=b --no-healthcheck --health-cmd x -q"
+    found = parsed(words.split())
+    assert (found.host, found.config) == ({}, {})
+    assert {"--stop-timeout", "--log-opt", "--health-cmd"} < set(found.ignored)
 
 
 @pytest.mark.parametrize(

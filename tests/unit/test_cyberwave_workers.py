@@ -287,7 +287,9 @@ def test_topics_begin_as_the_sdk_lets_them() -> None:
     assert prefix_of(worker_spec(plan())) == ""
     assert prefix_of(worker_spec(plan(CYBERWAVE_ENVIRONMENT="Dev"))) == "dev"
     said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab/")
-    assert prefix_of(worker_spec(said)) == "lab/"
+    assert prefix_of(worker_spec(said)) == "dev"
+    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab")
+    assert prefix_of(worker_spec(said)) == "lab"
 
 
 # What is told of a start.

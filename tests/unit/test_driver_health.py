@@ -98,10 +98,11 @@ async def test_case_8_interval_and_prefix_are_the_devices() -> None:
     variables = {
         "CYBERWAVE_EDGE_HEALTH_PUBLISH_INTERVAL_SECONDS": "2",
         "CYBERWAVE_ENVIRONMENT": "Dev",
+        "CYBERWAVE_TOPIC_PREFIX": "lab-",
     }
     site.device = with_config(site.device, variables=variables)
     async with site.runs():
-        assert site.told[0][0] == f"devcyberwave/twin/{ARM}/edge_health"
+        assert site.told[0][0] == f"lab-cyberwave/twin/{ARM}/edge_health"
         assert await site.after(2) == 4
 
 
@@ -137,3 +138,11 @@ async def test_a_device_that_gets_its_first_twin_later_is_heard_of_then() -> Non
         site.twins = twins
         site.changes.ring()
         await eventually(lambda: len(site.told) == 2, "both are told")
+
+
+async def test_its_topics_begin_as_the_device_says() -> None:
+    site = Site()
+    site.device = with_config(site.device, variables={"CYBERWAVE_MQTT_TOPIC_PREFIX": "lab"})
+    async with site.runs():
+        assert await site.after(0) == 2
+    assert site.told[0][0] == f"labcyberwave/twin/{ARM}/edge_health"

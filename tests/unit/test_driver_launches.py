@@ -1,4 +1,4 @@
-"""What drivers are started with, and when what runs is replaced."""
+"""What drivers are started with."""
 
 from __future__ import annotations
 
@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
-from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, device, twin, with_config
+from tests.driver_rig import (
+    ARM,
+    CAMERA,
+    ENVIRONMENT,
+    OTHER,
+    Rig,
+    camera,
+    device,
+    twin,
+)
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
@@ -17,7 +27,6 @@ from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
-from skerry.node.workloads.changes import in_force, needs_restart
 from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
@@ -61,6 +70,7 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     for params, shares, locks in (
         (share, True, unlimited),
         ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((*share, "-v", "a:/dev/shmem"), True, unlimited),
         ((), False, None),
     ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
@@ -133,6 +143,25 @@ async def test_in_a_network_of_its_own_a_driver_is_given_the_nodes_address_there
     assert environment["CYBERWAVE_BASE_URL"] == "http://172.20.0.1:18883"
     assert environment["CYBERWAVE_MQTT_HOST"] == "172.20.0.1"
     assert environment["ZENOH_CONNECT"] == "tcp/172.20.0.1:7447"
+    assert environment["ZENOH_MODE"] == "client"
+    assert rig.reached == [["172.20.0.1"]]
+
+
+@pytest.mark.parametrize(
+    ("params", "router", "mode"),
+    [
+        (("--network", "robots"), "", None),
+        ((), "7447", None),
+        (("--network", "robots", "-e", "ZENOH_MODE=peer"), "7447", "peer"),
+    ],
+)
+async def test_only_behind_a_bridge_and_with_a_router_its_bus_is_the_routers(
+    tmp_path: Path, params: tuple[str, ...], router: str, mode: str | None
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, *params))
+    rig.gateways["robots"] = "172.20.0.1"
+    rig.device = replace(rig.device, router=router)
+    assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
 
 
 async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
@@ -202,13 +231,47 @@ async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configurati
     assert not (view / f"{CAMERA}.json").exists()
 
 
+async def test_a_driver_is_shown_its_own_cameras_and_no_others(tmp_path: Path) -> None:
+    secret = f"rtsp://a:hunter2@cam.lan/{OTHER}"
+    cameras = {
+        "selected_device": 4,
+        "twin_to_device": {ARM: 1, CAMERA: "serial:7", OTHER: secret},
+        "addresses": [secret],
+    }
+    rig = Rig(tmp_path, twin(), camera(), twin(OTHER))
+    await rig.look()
+    config, view = tmp_path / "config", tmp_path / "views" / NAME
+
+    def put(name: str, content: object) -> None:
+        (config / name).write_text(json.dumps(content))
+
+    put("cameras.json", cameras)
+    put("edge.json", {"uuid": "e", "url": secret, "metadata": {"cameras": cameras, "x": secret}})
+    own = {"selected_device": 4, "twin_to_device": {ARM: 1, CAMERA: "serial:7"}}
+
+    async def shown(instance: str) -> dict[str, object]:
+        rig.workloads.launch_for((await rig.look())[NAME], instance)
+        files = [view / name for name in ("cameras.json", "edge.json")]
+        return {file.name: json.loads(file.read_text()) for file in files if file.exists()}
+
+    whole = {"cameras.json": own, "edge.json": {"uuid": "e", "metadata": {"cameras": own}}}
+    assert await shown("i1") == whole
+    put("cameras.json", {"selected_device": secret, "twin_to_device": [secret]})
+    (config / "edge.json").write_text('{"uuid"')
+    assert await shown("i2") == whole | {"cameras.json": {}}
+    (config / "cameras.json").write_text("[]")
+    (config / "edge.json").unlink()
+    rig.served = [twin(), twin(OTHER)]
+    assert await shown("i3") == {"cameras.json": {}}
+
+
 async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(
     tmp_path: Path,
 ) -> None:
     rig = Rig(tmp_path, twin())
     await rig.look()
     config = tmp_path / "config"
-    (config / "edge.json").write_bytes(b"x" * (1 << 20))
+    (config / "edge.json").write_bytes(b"{}".ljust(1 << 20))
     (config / "environment.json").write_bytes(b"x" * ((1 << 20) + 1))
     os.mkfifo(config / "cameras.json")
     (config / "fingerprint.json").symlink_to(config / "edge.json")
@@ -236,69 +299,6 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     assert environment["A"] == "1"
     assert {"HOME", "PATH", "LANG"} < environment.keys()
     assert not [name for name in environment if name.startswith("SKERRY_")]
-
-
-async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    (held,) = (await rig.look()).values()
-    again = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    assert (await again.look())[NAME] == held
-    renamed = replace(
-        twin(ARM, "--group-add", "dialout"), asset={"registry_id": "example/arm", "name": "Arm"}
-    )
-    changes = [
-        Rig(tmp_path, twin(ARM, "--group-add", "video")),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), camera()),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), on=device(tmp_path, CYBERWAVE_X="1")),
-    ]
-    for rig_ in changes:
-        wish = (await rig_.look())[NAME]
-        assert needs_restart(held, wish)
-        assert not in_force(held, wish)
-    assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
-
-
-async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
-    """Marks of drivers go by a digest of it."""
-    native = twin(OTHER, drivers={"default": {"command": ["arm"]}})
-    rig = Rig(tmp_path, twin(ARM, "--gpus", "1", "-m", "1g"), native, on=device(tmp_path, "arm"))
-    for assignment in (await rig.look()).values():
-        assert encode(decode(encode(assignment), Assignment, "assignment")) == encode(assignment)
-
-
-async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
-    rig.gateways["robots"] = "172.20.0.1"
-    before = await rig.look()
-    again = Rig(tmp_path, twin(ARM, "--network", "robots"), twin(OTHER, "--network", "robots"))
-    again.engine = False
-    again.started = before
-    assert await again.look() == before
-    again.engine, again.gateways = True, {"robots": "172.20.0.1"}
-    found = await again.look()
-    assert found[NAME] == before[NAME]
-    assert len(found) == 2
-    again.barred = "no credentials"
-    assert await again.look() == before
-
-
-async def test_a_driver_that_is_held_is_down_and_its_status_says_why(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    rig.held[NAME] = "it keeps failing"
-    local = (await rig.look())[NAME].local
-    assert (local.stopped, local.held) == (True, "it keeps failing")
-
-
-async def test_a_change_is_told_and_none_is_not(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    await rig.look()
-    await rig.look()
-    assert rig.workloads.told.count == 1
-    rig.device = with_config(rig.device, variables={"CYBERWAVE_X": "1"})
-    await rig.look()
-    assert rig.workloads.told.count == 2
 
 
 async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:

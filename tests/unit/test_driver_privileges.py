@@ -74,7 +74,7 @@ def test_what_stays_within_the_container_any_driver_has(words: str) -> None:
      "--memory-swap -1", "--memory 1g --memory-swap 3g", "--memory-swap 1g", "--pids-limit -1", "--pids-limit 0", "--pids-limit 5000",
      "--runtime runc", "--sysctl kernel.core_pattern=x", "--ipc host", "--pid container:x", "--userns ns:/x", "--cgroupns host",
      "--security-opt seccomp=unconfined", "--security-opt label=enforce", "--cap-add SYS_ADMIN", "--cap-add all", "--network container:x",
-     "--network ns:/x", "--privileged"],
+     "--network ns:/x", "--privileged", "--oom-kill-disable", "--oom-score-adj -1"],
 )  # fmt: skip
 def test_the_rest_is_for_the_trusted(words: str) -> None:
     assert needs(words)
@@ -103,7 +103,8 @@ ALL = """
 --cap-add KILL --cap-drop ALL --group-add a --ulimit nofile=1 --tmpfs /x --security-opt no-new-privileges --sysctl net.a=1 --label a=1
 --dns 1.1.1.1 --user a --workdir /x --entrypoint a --gpus all --ipc private --pid private --uts private --userns private --shm-size 1m
 --memory 1m --memory-swap 1m --cpus 1 --cpu-period 1 --cpu-quota 1 --cpu-shares 1 --cpuset-cpus 1 --pids-limit 1 --hostname a
---runtime nvidia --cgroupns private --read-only
+--runtime nvidia --cgroupns private --read-only --publish-all --domainname a --stop-signal SIGINT --memory-reservation 1m
+--memory-swappiness 1 --oom-score-adj 1 --blkio-weight 10 --cpuset-mems 0 --dns-search a --dns-opt a --oom-kill-disable=false
 """
 
 
@@ -112,7 +113,11 @@ def test_every_option_that_comes_to_the_engine_is_judged_or_known_to_be_harmless
 
     found = parsed([*ALL.split(), "--device-cgroup-rule", "c 81:* r"])
     tables = (*run_options._HOST_LISTS, *run_options._HOST_VALUES)
-    assert {key for key, *_ in tables} < found.host.keys() == JUDGED | UNJUDGED
+    assert (
+        {key for key, *_ in tables}
+        < found.host.keys()
+        == ((JUDGED | UNJUDGED) - {"OomKillDisable"})
+    )
     assert not JUDGED & UNJUDGED
     names = {flags.split()[-1] for flags in (*run_options._LISTS, *run_options._VALUES)}
     ours = {f"--{name}" for name in run_options._OURS}

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.gate import journal
-from skerry.gate.journal import HEADER, KEPT, Entry, Journal, NoRoom, files, read
+from skerry.gate.journal import GAP, HEADER, KEPT, Entry, Journal, NoRoom, files, read
 
 SESSION = bytes(range(16))
 
@@ -81,7 +81,7 @@ def test_a_file_that_goes_while_it_is_counted_counts_nothing(
         yield entries
 
     monkeypatch.setattr(os, "scandir", scandir)
-    assert new(path, 8_000).is_roomy
+    assert new(path, 8_000).is_roomy_for(1)
 
 
 def test_every_cut_and_every_wrong_byte_ends_the_file_before(path: Path) -> None:
@@ -139,13 +139,43 @@ def test_files_go_when_all_of_them_is_stored(path: Path) -> None:
 
 def test_beyond_the_bound_nothing_is_written_until_there_is_room(path: Path) -> None:
     writer = new(path, limit=2_000_000)
-    for _ in range(19):
-        writer.append(0, 1, "t", b"x" * 100_000)
+    taken = [fill(writer, token) for token in range(1, 400)]
     with pytest.raises(NoRoom):
-        writer.append(0, 1, "t", b"x" * 100_000)
-    assert sum(file.stat().st_size for file in path.iterdir()) <= 2_000_000
+        writer.append(0, 999, "t", b"x" * 2_000)
+    assert 1_990_000 < sum(file.stat().st_size for file in path.iterdir()) <= 2_000_000
     writer.discard(writer.last)
-    assert writer.append(0, 1, "t", b"x" * 100_000) == 20
+    assert writer.append(0, 1, "t", b"x" * 100_000) == sum(taken) + 1
+
+
+def fill(writer: Journal, token: int) -> int:
+    """How many entries of 2 kB have room."""
+    for written in count():
+        try:
+            writer.append(0, token, "t", b"x" * 2_000)
+        except NoRoom:
+            return written
+    raise AssertionError
+
+
+def test_a_token_that_floods_leaves_a_third_to_the_others(path: Path) -> None:
+    writer = new(path, limit=3_000_000)
+    size = 2_000 + 38
+    taken = [fill(writer, token) * size for token in (1, 2, 3)]
+    for bytes_taken, share in zip(taken, (2_000_000, 666_667, 222_223), strict=True):
+        assert share - 4 * size < bytes_taken <= share
+    writer.append(0, 4, "t", b"x" * 2_000)
+    writer.append(GAP, 1, "t", b"7")  # of a token whose share is full
+    assert not writer.is_roomy_for(1)
+    assert [entry.n for entry in everything(path)] == list(range(1, writer.last + 1))
+
+
+def test_what_is_stored_is_no_more_of_a_tokens_share(path: Path) -> None:
+    writer = new(path, limit=3_000_000)
+    written = fill(writer, 1)
+    assert not writer.is_roomy_for(1)
+    writer.discard(written)
+    assert writer.is_roomy_for(1)
+    assert fill(writer, 1) > 0.9 * written  # a file goes as a whole
 
 
 def test_what_earlier_runs_have_left_counts_until_the_agent_has_removed_it(path: Path) -> None:

@@ -159,10 +159,10 @@ def test_client_ids_match_only_themselves() -> None:
 
 
 def test_events_are_kept_and_samples_make_up_for_each_other() -> None:
-    for below in ("event", "telemetry", "map_update", "navigate/status"):
+    for below in ("event", "map_update", "navigate/status"):
         assert is_kept(scope(), f"cyberwave/twin/{OWN}/{below}")
     assert is_kept(scope(prefix="x/y"), f"x/ycyberwave/workflow/{WORKFLOW}/execution/started")
-    for below in ("position", "gps", "navigate/command", "x/event"):
+    for below in ("position", "gps", "telemetry", "navigate/command", "x/event"):
         assert not is_kept(scope(), f"cyberwave/twin/{OWN}/{below}")
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from skerry.core.model_mentions import Found, Scan, Unknown, add
-from skerry.core.yaml_lines import Document, Plain, read_documents
 from skerry.kit.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from skerry.core.yaml_lines import Document, Plain
 
 CONFIGURATIONS = frozenset({"cyberwave.yml", "cyberwave.yaml", "skerry.yml", "skerry.yaml"})
 
@@ -13,6 +17,8 @@ _IDS = ("id", "model_id", "name")
 
 def scan_configuration(name: str, text: str) -> Scan:
     """One cyberwave.yml or skerry.yml."""
+    from skerry.core.yaml_lines import read_documents  # noqa: PLC0415 - 1 MB, and most workers are scripts alone
+
     try:
         documents = read_documents(text, name)
     except InvalidInput as error:

@@ -12,17 +12,27 @@ from skerry.gate.packets import Publish
 from skerry.gate.topics import Scope, is_kept
 
 _REMEMBERED = 1000
-_MOST_GAPS = 1000
+"""Messages of a token."""
+
+_TOKENS = 100
+_MOST_GAPS = 50
+"""Topics of a token whose misses are counted each by itself."""
+
+_Sent = OrderedDict[tuple[str, int], tuple[int, int]]
 
 
 class Capture:
-    """The journal as clients use it. `on_taken` is called after each entry."""
+    """The journal as clients use it. `on_taken` is called after each entry, `on_full` when a token's share is full.
+
+    It is full until half of it is free again: so long it is told once, and then what was missed meanwhile.
+    """
 
     def __init__(self, journal: Journal) -> None:
         self.on_taken: Callable[[], object] = lambda: None
+        self.on_full: Callable[[Scope], object] = lambda _: None
         self._journal = journal
-        self._recent: OrderedDict[tuple[str, int], tuple[int, int]] = OrderedDict()
-        self._gaps: dict[tuple[int, str], int] = {}
+        self._recent: OrderedDict[int, _Sent] = OrderedDict()
+        self._gaps: dict[int, dict[str, int]] = {}
         self._hungry: dict[int, Callable[[], object]] = {}
 
     @property
@@ -39,34 +49,36 @@ class Capture:
         digest = (
             zlib.crc32(message.payload, zlib.crc32(message.topic.encode())) if message.qos else 0
         )
-        known = self._recent.get(sent) if message.qos and message.dup else None
+        recent = self._recent_of(scope.number) if message.qos else OrderedDict()
+        known = recent.get(sent) if message.dup else None
         if known and known[0] == digest:
             return known[1]
         kept = is_kept(scope, message.topic)
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
         try:
-            if self._gaps and self._journal.fits(message.topic, message.payload):
-                self._write_gaps()
+            self._tell_gaps(scope.number)
             n = self._journal.append(flags, scope.number, message.topic, message.payload)
         except NoRoom:
+            if scope.number not in self._gaps:
+                self._gaps[scope.number] = {}
+                self.on_full(scope)
             if message.qos or kept:
                 raise
             self.miss(scope, message.topic)
             return 0
         if message.qos:
-            self._recent[sent] = (digest, n)
-            self._recent.move_to_end(sent)
-            if len(self._recent) > _REMEMBERED:
-                self._recent.popitem(last=False)
+            recent[sent] = (digest, n)
+            recent.move_to_end(sent)
+            if len(recent) > _REMEMBERED:
+                recent.popitem(last=False)
         self.on_taken()
         return n
 
     def miss(self, scope: Scope, topic: str) -> None:
         """Counts a message that there was no room for; the journal tells when there is room again."""
-        key = (scope.number, topic)
-        if key not in self._gaps and len(self._gaps) >= _MOST_GAPS:
-            key = (scope.number, "")
-        self._gaps[key] = self._gaps.get(key, 0) + 1
+        gaps = self._gaps.setdefault(scope.number, {})
+        key = topic if topic in gaps or len(gaps) < _MOST_GAPS else ""
+        gaps[key] = gaps.get(key, 0) + 1
 
     def tell(self, key: int, callback: Callable[[], object]) -> None:
         """Calls back whenever the agent has stored something, until `untell`."""
@@ -79,15 +91,28 @@ class Capture:
     def discard(self, n: int) -> None:
         """The agent has stored everything up to `n`."""
         self._journal.discard(n)
-        if self._gaps and self._journal.is_roomy:
+        for token in list(self._gaps):
             with suppress(NoRoom):
-                self._write_gaps()
+                self._tell_gaps(token)
         for callback in list(self._hungry.values()):
             callback()
 
-    def _write_gaps(self) -> None:
-        while self._gaps:
-            (number, topic), count = next(iter(self._gaps.items()))
-            self._journal.append(GAP, number, topic, b"%d" % count)
-            del self._gaps[number, topic]
+    def _tell_gaps(self, token: int) -> None:
+        """Of a token that has room again. Not sooner: at the brink a few fit and more do not, again and again."""
+        gaps = self._gaps.get(token)
+        if gaps is None or not self._journal.is_roomy_for(token):
+            return
+        while gaps:
+            topic, count = next(iter(gaps.items()))
+            self._journal.append(GAP, token, topic, b"%d" % count)
+            del gaps[topic]
             self.on_taken()
+        del self._gaps[token]
+
+    def _recent_of(self, token: int) -> _Sent:
+        """Each token's own: none makes the gate forget what another one has sent."""
+        recent = self._recent.setdefault(token, OrderedDict())
+        self._recent.move_to_end(token)
+        if len(self._recent) > _TOKENS:
+            self._recent.popitem(last=False)
+        return recent

@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 from skerry.gate import packets
 from skerry.gate.client import SIGN_IN_SECONDS, Client
+from skerry.gate.journal import SHARE
 from skerry.gate.surroundings import Surroundings
 
-MOST = 400
-MOST_OF_ONE = 300
+MOST = 450
+"""Of those that have signed in; of one token as many as twice what all of them leave free, 300 of one alone."""
+
 _MOST_STRANGERS = 256
 _PATIENCE_WITH_STRANGERS = 1.0
 
@@ -43,16 +45,16 @@ class Clients:
     def welcome(self, sock: socket.socket) -> None:
         """A connection has been accepted."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = Client(sock, self._around, self)
+        client = Client(sock, self._around, self.admits, self.left)
         self._strangers[client] = self._monotonic()
         self._around.loop.later(SIGN_IN_SECONDS, lambda: self._too_late(client))
 
     def admits(self, client: Client) -> bool:
         """Whether there is room for one more with its token; it is counted then."""
-        if client.holder is None or len(self._known) >= MOST:
+        if client.holder is None:
             return False
         digest = client.holder.digest
-        if self._of_token[digest] >= MOST_OF_ONE:
+        if self._of_token[digest] + 1 > SHARE * (MOST - len(self._known) - 1):
             return False
         del self._strangers[client]
         self._known.add(client)

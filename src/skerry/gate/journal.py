@@ -15,9 +15,10 @@ import contextlib
 import os
 import struct
 import zlib
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+from skerry.gate.records import NamedTuple
 
 MAGIC = b"SKJ1"
 HEADER = len(MAGIC) + 16
@@ -27,6 +28,10 @@ KEPT = 8
 GAP = 16
 """The flags of an entry: its QoS, whether the client sent it again, whether every message of the topic counts. With GAP
 it stands for messages that there was no room for; its payload is their number."""
+
+SHARE = 2
+"""What a token's entries may take: so many times what they leave free. So one that floods has two thirds of the journal,
+two of them have two fifths each, and whoever comes next finds room, too (the dynamic thresholds of shared buffers)."""
 
 _FILE_SIZE = 1024 * 1024
 _HEAD = struct.Struct("<II")
@@ -46,7 +51,14 @@ class Entry(NamedTuple):
 
 
 class NoRoom(Exception):
-    """The journal is as large as it may be, or the device's memory is full."""
+    """The journal, or the token's share of it, is as large as it may be, or the device's memory is full."""
+
+
+class _File(NamedTuple):
+    k: int
+    last: int
+    size: int
+    held: dict[int, int]
 
 
 class Journal:
@@ -69,27 +81,28 @@ class Journal:
         self._limit = limit
         self._file_size = min(_FILE_SIZE, limit // 8)
         self._wall_ns, self._monotonic_ns = clocks
-        self._files: deque[tuple[int, int, int]] = deque()
+        self._files: deque[_File] = deque()
+        self._held: Counter[int] = Counter()
+        self._held_here: Counter[int] = Counter()
         self._k = 0
         self._fd = -1
         self._written = 0
         self._ours = 0
         self._earlier = self._size_of_earlier()
 
-    @property
-    def is_roomy(self) -> bool:
-        """Whether there is room for more than a few."""
-        return self._total() < self._limit - self._limit // 8
-
-    def fits(self, topic: str, payload: bytes | memoryview) -> bool:
-        """Whether there is room for such an entry."""
-        return self._has_room(_HEAD.size + _FIXED.size + len(topic.encode()) + len(payload))
+    def is_roomy_for(self, token: int) -> bool:
+        """Whether a token has room for more than a few: half of its share, and an eighth of the journal."""
+        free = self._limit - self._total()
+        return free > self._limit // 8 and self._held[token] <= free * SHARE // 2
 
     def append(self, flags: int, token: int, topic: str, payload: bytes | memoryview) -> int:
-        """Writes an entry and returns its `n`. Raises NoRoom; then nothing is written."""
+        """Writes an entry and returns its `n`. Raises NoRoom; then nothing is written.
+
+        What stands for others has room wherever there is any: it is told also of a token whose share is full.
+        """
         name = topic.encode()
         size = _HEAD.size + _FIXED.size + len(name) + len(payload)
-        if not self._has_room(size):
+        if not self._has_room(size, None if flags & GAP else token):
             raise NoRoom
         n = self.last + 1
         fixed = _FIXED.pack(n, self._wall_ns(), self._monotonic_ns(), flags, token, len(name))
@@ -101,16 +114,19 @@ class Journal:
             self._write(size, head + fixed + name, payload)
         except OSError as error:
             raise NoRoom from error
+        self._held[token] += size
+        self._held_here[token] += size
         self.last = n
         return n
 
     def discard(self, n: int) -> None:
         """The agent has stored everything up to `n`."""
         self.stored = max(self.stored, min(n, self.last))
-        while self._files and self._files[0][1] <= self.stored:
-            k, _, size = self._files.popleft()
-            _unlink(self._path(k))
-            self._ours -= size
+        while self._files and self._files[0].last <= self.stored:
+            file = self._files.popleft()
+            _unlink(self._path(file.k))
+            self._ours -= file.size
+            self._held -= Counter(file.held)  # who holds nothing any more has no entry
         if self._fd >= 0 and self.stored == self.last and self._written > self._file_size // 2:
             self._retire()
             self.discard(n)
@@ -121,12 +137,16 @@ class Journal:
             os.close(self._fd)
             self._fd = -1
 
-    def _has_room(self, size: int) -> bool:
-        if self._total() + size <= self._limit:
+    def _has_room(self, size: int, token: int | None) -> bool:
+        if self._fits(size, token):
             return True
         # The agent removes what earlier runs have left without a word to us.
         self._earlier = self._size_of_earlier() if self._earlier else 0
-        return self._total() + size <= self._limit
+        return self._fits(size, token)
+
+    def _fits(self, size: int, token: int | None) -> bool:
+        left = self._limit - self._total() - size
+        return left >= 0 and (token is None or self._held[token] + size <= SHARE * left)
 
     def _total(self) -> int:
         return self._ours + self._written + self._earlier
@@ -161,7 +181,8 @@ class Journal:
         """The file is written to its end; it goes when the agent has what is in it."""
         os.close(self._fd)
         self._fd = -1
-        self._files.append((self._k, self.last, self._written))
+        self._files.append(_File(self._k, self.last, self._written, dict(self._held_here)))
+        self._held_here.clear()
         self._ours += self._written
         self._written = 0
         self._k += 1

@@ -14,7 +14,6 @@ import stat
 import sys
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
@@ -22,10 +21,12 @@ from skerry.gate.control import Control, Parts
 from skerry.gate.door import Door
 from skerry.gate.journal import Journal
 from skerry.gate.listeners import Listeners, Service
+from skerry.gate.records import NamedTuple
 from skerry.gate.room import BESIDE_LARGEST, Room
 from skerry.gate.splice import Splices
 from skerry.gate.surroundings import Surroundings
 from skerry.gate.tokens import Tokens
+from skerry.gate.topics import Scope
 from skerry.gate.voice import Voice
 from skerry.keeper.loop import Loop
 
@@ -92,6 +93,7 @@ def _gate(options: Options, loop: Loop) -> Parts:
         (time.time_ns, time.monotonic_ns),  # noqa: TID251 - the only clocks here
     )
     capture = Capture(journal)
+    capture.on_full = _say_full
     tokens = Tokens()
     path = f"{options.run}/tokens.json"
     try:
@@ -107,9 +109,8 @@ def _gate(options: Options, loop: Loop) -> Parts:
     clients = Clients(
         Surroundings(loop, tokens, capture, broker, room, options.largest), time.monotonic
     )
-    splices = Splices(
-        loop, Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT), time.monotonic
-    )
+    agent = Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT)
+    splices = Splices(loop, agent, time.monotonic, tokens)
     listeners = Listeners(
         loop,
         [
@@ -120,6 +121,13 @@ def _gate(options: Options, loop: Loop) -> Parts:
     parts = Parts(tokens, clients, capture, journal, Voice(loop, broker), listeners.listen)
     Control(f"{options.run}/control", loop, parts)
     return parts
+
+
+def _say_full(scope: Scope) -> None:
+    sys.stderr.write(
+        f"gate: «{scope.workload or scope.number}» publishes more than the agent stores, and its share of the journal is "
+        "full: samples of it are left out and counted, the rest waits or is refused\n"
+    )
 
 
 def _own_directory(path: str) -> None:

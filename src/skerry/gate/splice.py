@@ -2,89 +2,197 @@
 
 A request waits until somebody answers at that socket. Once it has been passed on it is not passed on again, for it may
 have been done: a connection that ends in the middle of a request is answered with 502.
+
+Nobody takes the connections of others: who has not sent a whole head makes room, after a second or at the latest after
+ten, and costs the agent nothing; the others have a share by their token, without one by their address. The rest of a
+request, and reading the answer, is bounded by the agent (`kit.reception`) and by `IDLE_SECONDS`.
 """
 
 from __future__ import annotations
 
+import re
 import socket
+from collections import Counter
 from collections.abc import Callable
 
+from skerry.gate.digests import sha256
 from skerry.gate.door import Door
+from skerry.gate.journal import SHARE
 from skerry.gate.streams import Stream
+from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop
 
 HOLD_SECONDS = 20.0
 IDLE_SECONDS = 120.0
+HEAD_SECONDS = 10.0
 MOST = 128
+MOST_SILENT = 64
+"""Connections whose first request has no whole head yet."""
+
+_PATIENCE_WITH_SILENT = 1.0
+_RESTING = 5.0
+"""Seconds without a byte after which a connection makes room for another one of the same client's."""
+
 _HEAD = 64 * 1024
+_HEAD_END = re.compile(rb"\r?\n\r?\n")
+_TOKEN = re.compile(
+    rb"^authorization:[ \t]*(?:token|bearer)[ \t]+(\S+)", re.IGNORECASE | re.MULTILINE
+)
 _UNAVAILABLE = "the node's agent does not answer; try again"
 _CUT = "the node's agent ended before it had answered; the request may have been done"
+_CROWDED = "too many connections of this client; use fewer, or try again"
+_LATE = "the request did not come in time"
+_LONG = "the head of the request is too long"
+_REASONS = {
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    502: "Bad Gateway",
+    503: "Service Unavailable",
+}
 
 
 class Splices:
     """The connections of the REST front; `agent` leads to whoever answers."""
 
-    def __init__(self, loop: Loop, agent: Door, monotonic: Callable[[], float]) -> None:
+    def __init__(
+        self, loop: Loop, agent: Door, monotonic: Callable[[], float], tokens: Tokens
+    ) -> None:
         self.loop = loop
         self.agent = agent
         self.monotonic = monotonic
-        self._splices: set[Splice] = set()
+        self._tokens = tokens
+        self._silent: dict[Splice, None] = {}
+        self._splices: dict[Splice, str] = {}
+        """By whose they are."""
+        self._of: Counter[str] = Counter()
         self._looking = False
 
     def has_room(self) -> bool:
-        """Whether one more may connect."""
-        return len(self._splices) < MOST
+        """Whether one more may connect; makes room at the cost of who has been silent longest."""
+        if len(self._silent) < MOST_SILENT:
+            return True
+        oldest = next(iter(self._silent))
+        if oldest.rested < _PATIENCE_WITH_SILENT:
+            return False
+        oldest.end_late()
+        return True
 
     def welcome(self, sock: socket.socket) -> None:
         """A connection has been accepted."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._splices.add(Splice(sock, self))
+        splice = Splice(sock, self)
+        self._silent[splice] = None
+        self.loop.later(HEAD_SECONDS, lambda: self._too_late(splice))
         if not self._looking:
             self._looking = True
             self.loop.later(IDLE_SECONDS / 4, self._look)
 
+    def admits(self, splice: Splice, head: bytes, address: str) -> bool:
+        """Whether there is room for one more of whoever sends that head; it is counted then."""
+        found = _TOKEN.search(head)
+        digest = sha256(found[1]) if found else ""
+        client = digest if self._tokens.scope_of(digest) else address
+        if not self._has_share(client):
+            resting = (
+                each
+                for each, its in self._splices.items()
+                if its == client and each.rested > _RESTING
+            )
+            if (oldest := next(resting, None)) is not None:
+                oldest.end()
+        if not self._has_share(client):
+            return False
+        del self._silent[splice]
+        self._splices[splice] = client
+        self._of[client] += 1
+        return True
+
     def left(self, splice: Splice) -> None:
         """It is gone."""
-        self._splices.discard(splice)
+        self._silent.pop(splice, None)
+        if (client := self._splices.pop(splice, None)) is not None:
+            self._of[client] -= 1
+            self._of += Counter()  # forgets who has none
+
+    def _has_share(self, client: str) -> bool:
+        left = MOST - len(self._splices) - 1
+        return self._of[client] + 1 <= SHARE * left
+
+    def _too_late(self, splice: Splice) -> None:
+        if splice in self._silent:
+            splice.end_late()
 
     def _look(self) -> None:
         for splice in list(self._splices):
             splice.end_if_idle()
-        self._looking = bool(self._splices)
+        self._looking = bool(self._splices or self._silent)
         if self._looking:
             self.loop.later(IDLE_SECONDS / 4, self._look)
 
 
 class Splice:
-    """One connection of a client, and the one to the agent that it gets with its first bytes."""
+    """One connection of a client, and the one to the agent that it gets with its first request's whole head."""
 
     def __init__(self, sock: socket.socket, splices: Splices) -> None:
         self._splices = splices
-        self._client = Stream(sock, splices.loop, self._asked, self._end)
+        self._address = str(sock.getpeername()[0])
+        self._client = Stream(sock, splices.loop, self._asked, self.end)
         self._agent: Stream | None = None
         self._first = bytearray()
         self._entering = self._unanswered = False
         self._active = splices.monotonic()
 
+    @property
+    def rested(self) -> float:
+        """Seconds since anything has moved; 0 while an answer is due."""
+        return 0.0 if self._unanswered else self._splices.monotonic() - self._active
+
     def end_if_idle(self) -> None:
         """Nothing has moved for too long."""
         if self._splices.monotonic() - self._active > IDLE_SECONDS:
-            self._end()
+            self.end()
+
+    def end_late(self) -> None:
+        """It had time to say what it wants."""
+        if self._first:
+            self._say(408, _LATE)
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Hangs up, on both sides."""
+        self._client.finish()
+        if self._agent:
+            self._agent.close()
+        self._splices.left(self)
 
     def _asked(self, data: bytes) -> None:
-        self._active = self._splices.monotonic()
         if self._agent is None:
+            known = len(self._first)
             self._first += data
+            if not self._entering:
+                self._begin(max(known - len("\r\n\r"), 0))
             if len(self._first) >= _HEAD:
                 self._client.pause("agent")
-            if not self._entering:
-                self._entering = True
-                self._splices.agent.enter(HOLD_SECONDS, self._arrived)
             return
+        self._active = self._splices.monotonic()
         self._unanswered = True
         self._agent.send(data)
         if self._agent.when_relieved(lambda: self._client.resume("full")):
             self._client.pause("full")
+
+    def _begin(self, looked: int) -> None:
+        """With its first whole head it is somebody's, and goes to the agent; the head's end is not before `looked`."""
+        end = _HEAD_END.search(self._first, looked)
+        if end is None:
+            if len(self._first) >= _HEAD:
+                self._say(431, _LONG)
+        elif self._splices.admits(self, bytes(self._first[: end.end()]), self._address):
+            self._entering = self._unanswered = True
+            self._active = self._splices.monotonic()
+            self._splices.agent.enter(HOLD_SECONDS, self._arrived)
+        else:
+            self._say(503, _CROWDED, "Retry-After: 2\r\n")
 
     def _arrived(self, sock: socket.socket | None) -> None:
         if sock is not None:
@@ -111,22 +219,15 @@ class Splice:
 
     def _agent_gone(self) -> None:
         if self._unanswered:
-            self._say(502, _CUT, "")
+            self._say(502, _CUT)
         else:
-            self._end()
+            self.end()
 
-    def _say(self, status: int, text: str, header: str) -> None:
+    def _say(self, status: int, text: str, header: str = "") -> None:
         body = f'{{"detail": "{text}"}}'
-        reason = "Service Unavailable" if status == 503 else "Bad Gateway"
         head = (
-            f"HTTP/1.1 {status} {reason}\r\nContent-Type: application/json\r\n{header}"
+            f"HTTP/1.1 {status} {_REASONS[status]}\r\nContent-Type: application/json\r\n{header}"
             f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
         )
         self._client.send((head + body).encode())
-        self._end()
-
-    def _end(self) -> None:
-        self._client.finish()
-        if self._agent:
-            self._agent.close()
-        self._splices.left(self)
+        self.end()

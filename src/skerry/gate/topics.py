@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from skerry.gate.records import NamedTuple
 
 _NODES_OWN = frozenset(("alert", "driverlog", "worker_health"))
 """Of a twin, published by the node alone: what it says about a driver, a driver must not say."""
-_KEPT = frozenset(("event", "telemetry", "map_update"))
+_KEPT = frozenset(("event", "map_update"))
 _LONGEST_ID = 1000
 _WILDCARDS = frozenset("+#")
 

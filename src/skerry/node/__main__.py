@@ -17,10 +17,15 @@ from skerry.node.handing_over import Handed, hand_over
 from skerry.node.node_settings import NodeSettings
 from skerry.node.settings import settings_to_start
 
-LEAN_MALLOC = {"MALLOC_ARENA_MAX": "1", "MALLOC_TRIM_THRESHOLD_": "65536"}
-"""To glibc: one heap for all threads, which the interpreter's lock takes in turns anyway, and what is free goes back.
+LEAN = {
+    "MALLOC_ARENA_MAX": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+    "FROZENLIST_NO_EXTENSIONS": "1",
+}
+"""Saves one and a half megabytes, of 48.
 
-Saves half a megabyte to one, of 46.
+To glibc: one heap for all threads, which the interpreter's lock takes in turns anyway, and what is free goes back. To
+`frozenlist`, which aiohttp needs while it starts: its compiled form would be all that loads the library of C++.
 """
 
 
@@ -47,7 +52,7 @@ def main() -> NoReturn:
     for note in notes:
         sys.stderr.write(f"skerry: {note}\n")
     words = [sys.executable, "-P", "-m", "skerry.node.process", str(hand_over(Handed(settings)))]
-    environment = os.environ | LEAN_MALLOC  # noqa: TID251 - passed on, not read
+    environment = os.environ | LEAN  # noqa: TID251 - passed on, not read
     os.execve(words[0], words, environment)  # noqa: S606 - a list, no shell
 
 

@@ -9,13 +9,14 @@ environment    the twins that this device serves, and what comes with them (`cyb
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 
 from skerry.core.cyberwave.intake import Rules
-from skerry.core.cyberwave.knobs import knobs_of
+from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, Transient
@@ -24,25 +25,32 @@ from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.pongs import Pongs
 from skerry.node.cyberwave_environment import EnvironmentRoom
-from skerry.node.cyberwave_living import LivingGrants
+from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
+    BUS,
+    Shared,
     config_directory,
+    device_memory,
     gate_plan,
-    mosquitto,
     prepare,
     set_log_level,
+    shared_places,
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
-from skerry.node.twins.config_dir import ENVIRONMENT
+from skerry.node.twins.known_config import ENVIRONMENT
 from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
+
+_SHARED_PART = 4
+"""The device's memory, divided by it, where the settings say nothing."""
 
 _REST = 0.2
 """Seconds between two looks at which instances live."""
@@ -58,43 +66,59 @@ class CyberwaveRoom:
         self._parts = parts
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
-        self._sources: list[DeviceWorkloads] = [
-            BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
-        ]
+        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
+        self._left = LeftRunning(
+            lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
+        )
+        self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
+        self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
+        self._shared: Shared
         self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
+        self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
         set_log_level(config.variables)
-        rules = Rules(
-            knobs_of(config.variables).environment, recordings(parts.settings.cyberwave.record)
-        )
+        record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
-        self.bridge = Bridge(store, rules, self, clock, parts.host.chance)
+        self.bridge = Bridge(
+            store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
+        )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
+        self.pongs = Pongs(self.link, self._prefix, clock)
         try:
             await self._open_environment()
         except InvalidInput as error:  # what else is on this device does not wait for it
             log.warning("no twins are served, trying again: %s", error)
+            self._serve(self._left)
         self._living.restore(parts.instances.load())
         self._is_open = True
+
+    def _make_shared(self) -> Shared:
+        settings = self._parts.settings
+        on_disk = settings.data_dir.absolute() / "cyberwave" / BUS
+        size = settings.cyberwave.shared_memory or device_memory() // _SHARED_PART
+        seals = self._parts.opened.cipher.seals
+        return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
 
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
+        loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
         loops.start(self.directory.run, name="configuration of drivers")
@@ -109,7 +133,7 @@ class CyberwaveRoom:
         around = self.environment
         shown = list if around is None else around.programs.shown
         return await cyberwave_status(
-            self.directory, link, self.link, shown, self._parts.host.clock
+            self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
         )
 
     async def close(self) -> None:
@@ -140,13 +164,28 @@ class CyberwaveRoom:
         if self.environment is not None:
             self.environment.commands.heard(twin, topic, payload)
 
+    def ping(self, twin: str, at: int) -> None:
+        """As `broker.bridge.Heard`."""
+        self.pongs.ping(twin, at)
+
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
+        return await self._environment_for(order.action).orders.do(order)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        return await self._environment_for("start_driver").programs.room.start_driver(twin)
+
+    def _environment_for(self, deed: str) -> EnvironmentRoom:
         if self.environment is None:
             raise Refused(
-                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+                f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
-        return await self.environment.orders.do(order)
+        return self.environment
+
+    def _prefix(self) -> str:
+        """What the device's topics begin with now."""
+        return said_prefix(self.directory.config.variables)
 
     async def _open_environment(self) -> None:
         config = self.directory.config
@@ -156,14 +195,19 @@ class CyberwaveRoom:
                     "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
                     self.directory.path / ENVIRONMENT,
                 )
+            self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self.link, self.tokens, knobs_of(config.variables).environment)
+        gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
         await room.open()
-        self._sources += room.sources
+        self._serve(*room.sources)
         self.environment = room
+
+    def _serve(self, *sources: DeviceWorkloads) -> None:
+        self._sources = [self.broker, *sources]
+        self.told.ring()
 
     async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
@@ -177,7 +221,6 @@ class CyberwaveRoom:
                 pass
         for source in self._sources:
             loops.start(partial(self._relay, source), name="the device's own wishes")
-        self.told.ring()
         self.environment.follow(loops)
         held = self.environment.config
         while True:

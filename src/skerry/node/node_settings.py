@@ -83,7 +83,10 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     worker_command: list[str] = []
     record: dict[str, dict[str, str]] = {}
     zenoh_router: bool = False
-    journal_limit: int = 48_000_000
+    journal_limit: int = 64_000_000
+    driver_memory: int | None = None
+    driver_pids: int = 4096
+    shared_memory: int | None = None
     variables: dict[str, str] = {}
 
 

@@ -30,6 +30,13 @@ class NotSaid(Transient):
     """The broker could not be reached: nothing was published."""
 
 
+class LogNews(msgspec.Struct, frozen=True):
+    """A line that a workload has printed, and when (wall, ns)."""
+
+    at: int
+    text: str
+
+
 class Ask(Protocol):
     """Asking a twin's driver."""
 
@@ -108,6 +115,14 @@ class EdgeRestart(Protocol):
         ...
 
 
+class DriverStarts(Protocol):
+    """A person's word that a driver is to be started now."""
+
+    async def start_driver(self, twin: str) -> str:
+        """Forgets that it flaps; returns what was done, for people. Raises NotFound, Transient."""
+        ...
+
+
 class Workflows(Protocol):
     """The workers that workflows are compiled to."""
 
@@ -140,7 +155,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
     `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
-    one in credentials.json. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
+    one in credentials.json, `signed_in` whether there is one, or was when that could last be read. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
     all others at «»; ask `video_device`. `faults`: what could not be read, for people.
     """
 
@@ -151,6 +166,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     faults: tuple[str, ...] = ()
+    signed_in: bool = False
 
     def video_device(self, twin: str) -> str:
         """What a camera's driver is to open; empty: nothing is said."""

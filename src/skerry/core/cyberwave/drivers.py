@@ -57,7 +57,7 @@ class Driver(msgspec.Struct, frozen=True):
 
 
 def chosen(twin: Body, asset: Body, children: Iterable[Body], platform: Platform) -> Driver | None:
-    """The twin's driver; None when neither twin nor asset has any. `children` are the assets of camera children.
+    """The twin's driver; None when neither twin nor asset has any. `children` are the assets of what is attached to it, cameras first.
 
     Raises InvalidInput for drivers that cannot be read, or when none is for this platform.
     """

@@ -30,7 +30,7 @@ FILES_PER_SECOND = 1.0
 """Of a name that becomes files, and of samples that are too long for a record."""
 
 _LONGEST_PARSED = 1024 * 1024
-_EVENTS = frozenset(("event", "telemetry", "map_update"))
+_EVENTS = frozenset(("event", "map_update"))
 _FILES = frozenset(("depth", "pointcloud"))
 _SAID_BY_THE_NODE = frozenset(("alert", "driverlog", "worker_health"))
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.\-/]")
@@ -75,7 +75,13 @@ class Reply(msgspec.Struct, frozen=True):
     twin: str
 
 
-Intake = Kept | Content | Health | Reply | None
+class Ping(msgspec.Struct, frozen=True):
+    """A program asks whether messages go through."""
+
+    twin: str
+
+
+Intake = Kept | Content | Health | Reply | Ping | None
 
 
 def intake(topic: str, payload: bytes, at: int, rules: Rules) -> Intake:
@@ -88,6 +94,8 @@ def intake(topic: str, payload: bytes, at: int, rules: Rules) -> Intake:
             return Health(owner)
         case "twin" if below == "command" or below.startswith("command/"):
             return Reply(owner)
+        case "ping" if below == "request":
+            return Ping(owner)
         case "ping" | "pong":
             return None
         case "twin" if _is_relayed(below):

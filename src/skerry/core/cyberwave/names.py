@@ -44,20 +44,38 @@ def topic_prefix(environment: str) -> str:
     return "" if environment == "production" else environment
 
 
-def said_prefix(variables: Mapping[str, str]) -> tuple[str, str]:
-    """What stands before the topics of a device with these variables, and what is wrong with what they say; empty: nothing.
+def said_prefix(variables: Mapping[str, str]) -> str:
+    """What stands before the topics of a device with these variables."""
+    return next((text for text in _prefixes(variables).values() if _is_prefix(text)), "")
 
-    A prefix is no level of topics of its own: it would reach those of others.
-    """
-    said = {name: variables.get(name, "") for name in PREFIXES}
-    said["CYBERWAVE_ENVIRONMENT"] = topic_prefix(variables.get("CYBERWAVE_ENVIRONMENT", ""))
-    fault = ""
-    for name, text in said.items():
-        if text and not _NO_PREFIX.search(text):
-            return text, fault
-        if text:
-            fault = f"{name} «{text:.40}» of the device is no prefix of topics, which has no «/», «+», «#», «$»: it has no effect"
-    return "", fault
+
+def prefix_faults(variables: Mapping[str, str]) -> Mapping[str, str]:
+    """By variable, what is wrong with those that say a prefix which is none: as a level of topics it would reach those of others."""
+    return {
+        name: f"{name} «{text:.40}» is no prefix of topics, which has no «/», «+», «#», «$»: it has no effect"
+        for name, text in _prefixes(variables).items()
+        if text and not _is_prefix(text)
+    }
+
+
+def sdk_prefix(variables: Mapping[str, str]) -> str:
+    """What the SDK begins its topics with, to the letter: it takes an environment as it is written."""
+    said = next((variables[name] for name in PREFIXES if variables.get(name)), "")
+    environment = variables.get("CYBERWAVE_ENVIRONMENT", "")
+    return said or (environment if topic_prefix(environment) else "")
+
+
+def _prefixes(variables: Mapping[str, str]) -> dict[str, str]:
+    """By variable, the one that counts first."""
+    environment = topic_prefix(variables.get("CYBERWAVE_ENVIRONMENT", ""))
+    return {
+        **{name: variables.get(name, "") for name in PREFIXES},
+        "CYBERWAVE_ENVIRONMENT": environment,
+    }
+
+
+def _is_prefix(text: str) -> bool:
+    return bool(text) and _NO_PREFIX.search(text) is None
 
 
 def driver_container(twin: str, others: Collection[str] = ()) -> str:

@@ -55,6 +55,7 @@ _HOST_MODES = (
 JUDGED = frozenset(
     {
         "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "MemorySwap", "PidsLimit",
+        "OomKillDisable", "OomScoreAdj",
         *(key for key, _ in _HOST_MODES),
     }
 )  # fmt: skip
@@ -62,8 +63,9 @@ JUDGED = frozenset(
 
 UNJUDGED = frozenset(
     {
-        "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "Dns", "ExtraHosts", "GroupAdd", "Memory", "NanoCpus",
-        "PortBindings", "ReadonlyRootfs", "ShmSize", "Tmpfs", "Ulimits",
+        "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Dns", "DnsOptions", "DnsSearch",
+        "ExtraHosts", "GroupAdd", "Memory", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
+        "ReadonlyRootfs", "ShmSize", "Tmpfs", "Ulimits",
     }
 )  # fmt: skip
 """What is the container's own affair, whatever its value."""
@@ -134,6 +136,11 @@ def _limits(host: Mapping[str, Any]) -> Iterator[str]:
         yield f"--memory-swap {host['MemorySwap']}"
     if "PidsLimit" in host and not 0 < host["PidsLimit"] <= MOST_PROCESSES:
         yield f"--pids-limit {host['PidsLimit']}"
+    # Who is ended last, or never, when the device has no memory left.
+    if host.get("OomKillDisable"):
+        yield "--oom-kill-disable"
+    if host.get("OomScoreAdj", 0) < 0:
+        yield f"--oom-score-adj {host['OomScoreAdj']}"
 
 
 def _is_hardware(path: str, real: Callable[[str], str]) -> bool:

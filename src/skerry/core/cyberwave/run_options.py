@@ -23,7 +23,11 @@ _DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
-_OURS = ("name", "detach", "rm", "restart", "interactive", "tty", "pull", "cidfile", "init")
+_OURS = (
+    "name", "detach", "rm", "restart", "interactive", "tty", "pull", "cidfile", "init", "quiet", "attach", "sig-proxy", "detach-keys",
+    "stop-timeout", "log-driver", "log-opt", "disable-content-trust", "no-healthcheck", "health-cmd", "health-interval",
+    "health-retries", "health-start-period", "health-start-interval", "health-timeout",
+)  # fmt: skip
 """Options that say how a container is run, which is the node's to decide: they are taken and have no effect."""
 
 
@@ -61,8 +65,7 @@ def parsed(params: Sequence[str]) -> RunOptions:
     for key, name, convert in _HOST_VALUES:
         if (value := getattr(found, name)) is not None:
             host[key] = convert(value)
-    if found.read_only:
-        host["ReadonlyRootfs"] = True
+    host |= {key: True for key, name in _HOST_SWITCHES if getattr(found, name)}
     host |= _maps(found)
     return RunOptions(
         environment=_variables(found.env or ()),
@@ -72,7 +75,7 @@ def parsed(params: Sequence[str]) -> RunOptions:
         gpus=found.gpus or "",
         host=host,
         config=_config(found),
-        ignored=tuple(f"--{name}" for name in _OURS if getattr(found, name)),
+        ignored=tuple(f"--{name}" for name in _OURS if getattr(found, name.replace("-", "_"))),
     )
 
 
@@ -114,7 +117,13 @@ def _variables(items: Iterable[str]) -> dict[str, str | None]:
 
 def _config(found: argparse.Namespace) -> dict[str, object]:
     config: dict[str, object] = {}
-    pairs = (("User", "user"), ("WorkingDir", "workdir"), ("Hostname", "hostname"))
+    pairs = (
+        ("User", "user"),
+        ("WorkingDir", "workdir"),
+        ("Hostname", "hostname"),
+        ("Domainname", "domainname"),
+        ("StopSignal", "stop_signal"),
+    )
     for key, name in pairs:
         if (value := getattr(found, name)) is not None:
             config[key] = value
@@ -259,12 +268,14 @@ def _processors(text: str) -> int:
 _LISTS = (
     "-e --env", "--env-file", "--network --net", "--add-host", "--device", "-v --volume", "--mount", "-p --publish",
     "--expose", "--cap-add", "--cap-drop", "--group-add", "--ulimit", "--tmpfs", "--security-opt",
-    "--device-cgroup-rule", "--sysctl", "-l --label", "--dns",
+    "--device-cgroup-rule", "--sysctl", "-l --label", "--dns", "--dns-search", "--dns-option --dns-opt", "-a --attach", "--log-opt",
 )  # fmt: skip
 _VALUES = (
     "-u --user", "-w --workdir", "--entrypoint", "--gpus", "--ipc", "--pid", "--uts", "--userns", "--shm-size", "-m --memory",
     "--memory-swap", "--cpus", "--cpu-period", "--cpu-quota", "--cpu-shares", "--cpuset-cpus", "--pids-limit", "-h --hostname",
-    "--runtime", "--cgroupns", "--name", "--restart", "--pull", "--cidfile",
+    "--runtime", "--cgroupns", "--name", "--restart", "--pull", "--cidfile", "--domainname", "--stop-signal", "--stop-timeout",
+    "--memory-reservation", "--memory-swappiness", "--oom-score-adj", "--blkio-weight", "--cpuset-mems", "--log-driver", "--detach-keys",
+    "--health-cmd", "--health-interval", "--health-retries", "--health-start-period", "--health-start-interval", "--health-timeout",
 )  # fmt: skip
 _SWITCHES = (
     "--privileged",
@@ -274,6 +285,12 @@ _SWITCHES = (
     "-i --interactive",
     "-t --tty",
     "--init",
+    "-q --quiet",
+    "--sig-proxy",
+    "--disable-content-trust",
+    "--no-healthcheck",
+    "-P --publish-all",
+    "--oom-kill-disable",
 )
 
 _HOST_LISTS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
@@ -288,6 +305,8 @@ _HOST_LISTS: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("SecurityOpt", "security_opt", str),
     ("DeviceCgroupRules", "device_cgroup_rule", _rule),
     ("Dns", "dns", str),
+    ("DnsSearch", "dns_search", str),
+    ("DnsOptions", "dns_option", str),
 )
 _HOST_VALUES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("IpcMode", "ipc", str),
@@ -305,4 +324,14 @@ _HOST_VALUES: tuple[tuple[str, str, Callable[[str], Any]], ...] = (
     ("CpuShares", "cpu_shares", _number),
     ("CpusetCpus", "cpuset_cpus", str),
     ("PidsLimit", "pids_limit", _number),
+    ("MemoryReservation", "memory_reservation", _size),
+    ("MemorySwappiness", "memory_swappiness", _number),
+    ("OomScoreAdj", "oom_score_adj", _number),
+    ("BlkioWeight", "blkio_weight", _number),
+    ("CpusetMems", "cpuset_mems", str),
+)
+_HOST_SWITCHES = (
+    ("ReadonlyRootfs", "read_only"),
+    ("PublishAllPorts", "publish_all"),
+    ("OomKillDisable", "oom_kill_disable"),
 )

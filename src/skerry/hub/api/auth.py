@@ -53,6 +53,8 @@ READ_ON: dict[str, object] = {**READ, "fits_scopes": True}
 """As `READ`, also for roles that are for some nodes only: the route shows them what `Principal.role` covers."""
 EXECUTE_ON: dict[str, object] = {**EXECUTE, "fits_scopes": True}
 """As `EXECUTE`, also for roles that are for some nodes only: the route acts on nothing else."""
+CARRY: dict[str, object] = {**EXECUTE_ON, "judges_itself": True}
+"""As `EXECUTE_ON`, for bytes that are carried for long: `api.carrying` asks again, so that it can say why it ends."""
 CONFIGURE: dict[str, Needed] = {"permission": "configure"}
 """A person who says who takes part, and with which keys."""
 CONFIGURE_ON: dict[str, object] = {**CONFIGURE, "fits_scopes": True}

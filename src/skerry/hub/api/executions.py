@@ -18,7 +18,7 @@ from skerry.core.execution_rules import in_words, program_of, read_wish
 from skerry.core.names import name_fault
 from skerry.core.roles import may
 from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
+from skerry.hub.api.auth import CARRY, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
@@ -35,7 +35,7 @@ _FIRST_WORDS = 10.0
 """Seconds in which whoever has connected says what is wanted."""
 
 
-@websocket("/api/v1/nodes/{node:str}/exec/{workload:str}", opt=EXECUTE_ON)
+@websocket("/api/v1/nodes/{node:str}/exec/{workload:str}", opt=CARRY)
 async def execute_command(  # noqa: PLR0913 - all that takes part
     *,
     socket: PersonSocket,

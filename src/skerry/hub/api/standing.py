@@ -1,4 +1,7 @@
-"""Every request is watched while it is open: when its principal may no longer use the route, its connection is cut."""
+"""Every request is watched while it is open: when its principal may no longer use the route, its connection is cut.
+
+Except where the route asks by itself: there its peer is told why.
+"""
 
 from __future__ import annotations
 
@@ -32,5 +35,8 @@ class StandingRequests(ASGIMiddleware):
             asked = cast("Scope", {**scope})
             await self._door.permit(ASGIConnection(asked), scope["route_handler"])
 
+        if scope["route_handler"].opt.get("judges_itself"):
+            await next_app(scope, receive, send)
+            return
         with self._standing.watch(judge, scope["state"][CUT]):
             await next_app(scope, receive, send)

@@ -12,7 +12,7 @@ from litestar.params import FromPath
 
 from skerry.hub.api.asked_by import asked_by
 from skerry.hub.api.auditing import Auditing
-from skerry.hub.api.auth import EXECUTE_ON, Authenticator, find_node
+from skerry.hub.api.auth import CARRY, Authenticator, find_node
 from skerry.hub.api.carrying import Carrying, PersonSocket, say_good_bye
 from skerry.hub.api.nodes import GivenClock
 from skerry.hub.api.problems import status_of
@@ -24,7 +24,7 @@ from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, SkerryError
 
 
-@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=EXECUTE_ON)
+@websocket("/api/v1/nodes/{node:str}/tunnel/{port:int}", opt=CARRY)
 async def open_tunnel(  # noqa: PLR0913 - all that takes part
     *,
     socket: PersonSocket,

@@ -27,7 +27,7 @@ from skerry.core.cyberwave.gathering import (
     session_of,
     with_missed,
 )
-from skerry.core.cyberwave.intake import Health, Rules
+from skerry.core.cyberwave.intake import Health, Ping, Reply, Rules
 from skerry.core.cyberwave.thinning import QUIET, Key, Missed, Thinning
 from skerry.gate.journal import GAP, KEPT, QOS, Entry
 from skerry.kit.backoff import Backoff
@@ -97,6 +97,10 @@ class Heard(Protocol):
         """A command of a client's, or the answer to one."""
         ...
 
+    def ping(self, twin: str, at: int) -> None:
+        """A program wants to be answered; captured `at` (wall, ns)."""
+        ...
+
 
 class Store(msgspec.Struct, frozen=True):
     """Where it all goes. `quality` is that of the device's clock, `source_of` names a token's workload (None: it has ended)."""
@@ -108,10 +112,15 @@ class Store(msgspec.Struct, frozen=True):
 
 
 class Bridge:
-    """`run` goes on for ever."""
+    """`run` goes on for ever. `rules` says which hold now."""
 
     def __init__(
-        self, store: Store, rules: Rules, heard: Heard, clock: Clock, chance: random.Random
+        self,
+        store: Store,
+        rules: Callable[[], Rules],
+        heard: Heard,
+        clock: Clock,
+        chance: random.Random,
     ) -> None:
         self._store = store
         self._rules = rules
@@ -154,7 +163,7 @@ class Bridge:
     async def _take(self, batch: Captured) -> None:
         messages = map(_message, batch.entries)
         now = self._clock.monotonic_ns()
-        found = gathered(batch.session, messages, self._rules, self._thinning, now)
+        found = gathered(batch.session, messages, self._rules(), self._thinning, now)
         self._tell_on(found)
         async with asyncio.TaskGroup() as group:
             for (token, kind), records in found.records.items():
@@ -165,10 +174,13 @@ class Bridge:
 
     def _tell_on(self, found: Gathered) -> None:
         for told, message in found.told:
-            if isinstance(told, Health):
-                self._heard.health(told.twin, message.payload, message.wall_ns)
-            else:
-                self._heard.reply(told.twin, message.topic, message.payload)
+            match told:
+                case Health(twin=twin):
+                    self._heard.health(twin, message.payload, message.wall_ns)
+                case Reply(twin=twin):
+                    self._heard.reply(twin, message.topic, message.payload)
+                case Ping(twin=twin):
+                    self._heard.ping(twin, message.wall_ns)
 
     async def _keep(self, session: str, token: int, kind: Kind, records: list[Numbered]) -> None:
         """Returns when all of them that count are durable, and the others are, or are counted as left out."""

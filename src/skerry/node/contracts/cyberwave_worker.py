@@ -12,7 +12,7 @@ import msgspec
 from msgspec.structs import replace
 
 from skerry.core.cyberwave.knobs import Knobs
-from skerry.core.cyberwave.names import topic_prefix, worker_container
+from skerry.core.cyberwave.names import said_prefix, worker_container
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
@@ -188,10 +188,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
 
 def prefix_of(spec: WorkloadSpec) -> str:
     """What its topics begin with."""
-    for name in ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX"):
-        if spec.env.get(name):
-            return spec.env[name]
-    return topic_prefix(spec.env.get("CYBERWAVE_ENVIRONMENT", ""))
+    return said_prefix(spec.env)
 
 
 def _container(plan: WorkerPlan) -> ContainerSpec:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.knobs import knobs_of
-from skerry.core.cyberwave.names import topic_prefix
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused, Transient
@@ -101,11 +100,10 @@ class BootstrapHealth:
         """One sign of life for each twin; seconds until the next."""
         device, now = self._device(), self._clock.wall_ns() / NS
         up = (self._clock.monotonic_ns() - self._began) / NS
-        prefix = topic_prefix(device.environment)
         try:
             for twin in self._served():
                 payload = edge_health(twin, device.config.fingerprint, now, up)
-                topic = f"{prefix}cyberwave/twin/{twin.uuid}/edge_health"
+                topic = f"{device.topic_prefix}cyberwave/twin/{twin.uuid}/edge_health"
                 await self._publish.publish(topic, json.dumps(payload).encode(), 0)
         except Transient:
             if not (self._waived or self.holds()):

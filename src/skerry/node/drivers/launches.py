@@ -16,13 +16,14 @@ from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
-    ROUTER,
     DriverFacts,
     Surroundings,
     bus_inside,
     driver_environment,
+    has_own_memory,
 )
 from skerry.node.drivers.device import Body, Device
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan
 from skerry.node.drivers.views import CREDENTIALS, Views
 from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
@@ -57,7 +58,7 @@ _INSIDE = "/app"
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a start is made of besides the spec; the files are those of its twins that were there.
 
-    `prefix` is that of the topics that its tokens are good for.
+    `prefix` is that of the topics that its tokens are good for; `bus` is where it exchanges files; `limits` are a native driver's.
     """
 
     twin: str
@@ -67,6 +68,13 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     host: Body = {}
     config: Body = {}
     prefix: str = ""
+    bus: str = ""
+    limits: DriverLimits = DriverLimits()
+
+    @property
+    def twins(self) -> tuple[str, ...]:
+        """Its own, and its cameras."""
+        return (self.twin, *self.children)
 
 
 def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Assignment:
@@ -85,6 +93,8 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         {} if native else _host(plan, device, environment),
         {} if native else {**options.config, "StopTimeout": STOP_SECONDS},
         device.topic_prefix,
+        str(device.bus) if bus_inside(environment) else "",
+        device.limits if native else DriverLimits(),
     )
     spec = WorkloadSpec(
         name=plan.name,
@@ -94,8 +104,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
-        depends_on={ROUTER: "running"} if device.router else {},
-        logs=Logs(ship="warning"),
+        logs=Logs(ship="all"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
     return Assignment(plan.name, GENERATION, spec, local=LocalIntent(recipe=made))
@@ -109,8 +118,8 @@ def recipe_of(assignment: Assignment) -> Recipe:
 def grant_of(assignment: Assignment) -> Grant:
     """What the tokens of its instances are good for."""
     recipe = recipe_of(assignment)
-    twins = (recipe.twin, *recipe.children)
-    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=recipe.prefix)
+    name, environment = assignment.workload, recipe.environment
+    return Grant("driver", name, recipe.twins, environment, prefix=recipe.prefix)
 
 
 class Launches:
@@ -151,12 +160,18 @@ class Launches:
             # Its token says what it may speak for; Skerry's socket would say more.
             return replace(base, environment=own, extras=extras, socket=None, **common)
         if isinstance(base, ProcessLaunch):
-            view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
+            view = self._views.linked(
+                assignment.workload, recipe.files, recipe.twins, secrets / CREDENTIALS
+            )
             around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
             if bus_inside(own):
                 environment["CYBERWAVE_DATA_DIR"] = str(self._views.bus())
-            return replace(base, environment=environment, **common)
+            limits = recipe.limits
+            own_limits = replace(
+                base.resources, memory=limits.memory or None, pids=limits.pids or None
+            )
+            return replace(base, environment=environment, resources=own_limits, **common)
         raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
 
     def _token(self, assignment: Assignment, instance: str) -> str:
@@ -170,7 +185,7 @@ class Launches:
     def _host(self, assignment: Assignment, secrets: Path) -> Body:
         """With its files mounted; an engine refuses a mount whose source is not there, and makes none."""
         recipe, name = recipe_of(assignment), assignment.workload
-        self._views.made(name, recipe.files)
+        self._views.made(name, recipe.files, recipe.twins)
         own = [file for file in recipe.files if Path(file).stem == recipe.twin]
         mounts = [
             *(_mount(file, f"{_INSIDE}/{Path(file).name}", writable=True) for file in own),
@@ -220,11 +235,12 @@ def _container(plan: DriverPlan) -> ContainerSpec:
 def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> Body:
     host: dict[str, object] = {
         **plan.options.host,
+        **device.limits.beside(plan.options.host),
         "Init": True,
         "RestartPolicy": {"Name": "unless-stopped"},
     }
-    shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
-    if device.shared is not None and shares:
+    shares = environment.get("ZENOH_SHARED_MEMORY") == "true"
+    if device.shared is not None and shares and not has_own_memory(host):
         memory = _mount(str(device.shared.path), MEMORY_INSIDE, writable=True)
         host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
         host["Ulimits"] = [*device.shared.limits, *plan.options.host.get("Ulimits", [])]

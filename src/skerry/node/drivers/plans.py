@@ -14,7 +14,7 @@ from msgspec.structs import replace
 
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
-from skerry.core.cyberwave.names import PREFIXES, driver_container, said_prefix
+from skerry.core.cyberwave.names import PREFIXES, driver_container, sdk_prefix
 from skerry.core.cyberwave.privileges import asked, foreign_start, trusted_by
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
@@ -71,16 +71,21 @@ def planned(
     served: Sequence[Served],
     device: Device,
     networks: Networks,
+    names: Mapping[str, str] = {},
     read: Callable[[Path], bytes] = read_unlinked,
 ) -> Plans:
-    """`read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name."""
+    """`names` are those that drivers have already, by twin: no driver is started anew because another one has come.
+
+    `read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name.
+    """
     family = Family.of(served)
     choices, troubles = _choices(served, family, device)
     uuids = [twin.uuid for twin, _ in choices]
     drivers: list[DriverPlan] = []
     undecided: list[DriverPlan] = []
     for twin, driver in choices:
-        name, children = driver_container(twin.uuid, uuids), family.children(twin.uuid)
+        name = names.get(twin.uuid) or driver_container(twin.uuid, uuids)
+        children = family.children(twin.uuid)
         camera = bool(children) or linking.is_camera(twin.body, twin.asset)
         plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children, camera=camera)
         try:
@@ -89,7 +94,7 @@ def planned(
         except (InvalidInput, Refused) as error:
             troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
             continue
-        remarks = filter(None, (remark, device.prefix_fault, _prefix_of_its_own(plan, device)))
+        remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
         (undecided if placed.host == "" else drivers).append(placed)
     return Plans(drivers, troubles, undecided)
@@ -132,14 +137,16 @@ def _choices(
     served: Sequence[Served], family: Family, device: Device
 ) -> tuple[list[tuple[Served, Driver]], list[Trouble]]:
     by_uuid = {twin.uuid: twin for twin in served}
+    bodies = {twin.uuid: twin.body for twin in served}
     choices: list[tuple[Served, Driver]] = []
     troubles: list[Trouble] = []
     for twin in served:
         if twin.uuid in family.carried:
             continue
-        children = [by_uuid[child].asset for child in family.children(twin.uuid)]
+        cameras, attached = family.children(twin.uuid), linking.children_of(twin.uuid, bodies)
+        models = [by_uuid[child].asset for child in dict.fromkeys((*cameras, *attached))]
         try:
-            driver = _choice(twin, children, device)
+            driver = _choice(twin, models, device)
         except InvalidInput as error:
             troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
             continue
@@ -206,10 +213,8 @@ def _with_options(
 def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:
     """What is to be said of a driver whose params would have it speak elsewhere; empty: nothing."""
     said = [name for name in (*PREFIXES, "CYBERWAVE_ENVIRONMENT") if name in plan.variables]
-    if (
-        not said
-        or said_prefix({**device.config.variables, **plan.variables})[0] == device.topic_prefix
-    ):
+    own = {**device.config.variables, "CYBERWAVE_ENVIRONMENT": device.environment}
+    if not said or sdk_prefix({**own, **plan.variables}) == device.topic_prefix:
         return ""
     return f"params: {', '.join(said)}: only the device says what topics begin with («{device.topic_prefix}»), and no others are the driver's"
 

@@ -35,6 +35,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
@@ -45,6 +46,12 @@ SCRIPTS = "workers"
 
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
+
+TRY_AGAIN = 3600.0
+"""Seconds after which an image that could not be had is tried again: a registry is away for a day, an image is made later."""
+
+AFTER_RESTART = 60.0
+"""Seconds after a restart on purpose: that itself does not wait for a registry."""
 
 GONE_FOR = 5.0
 """Seconds for which there must be no script before the worker is ended: who copies files may remove them first."""
@@ -59,6 +66,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
     cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    `waits` says why the workers are not started yet; empty: they are.
     """
 
     config: Callable[[], DeviceConfig]
@@ -69,11 +77,12 @@ class WorkerSources(msgspec.Struct, frozen=True):
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
+    waits: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
 class WorkerPlaces(msgspec.Struct, frozen=True):
-    """Where things are. `views` and `models` are each made below a directory of their own.
+    """Where things are. `views` and `models` are each made below a directory of their own; `bus` is where programs exchange files.
 
     `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
     device's, in bytes.
@@ -83,6 +92,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     status: Path
     views: Path
     models: Path
+    bus: Path
     secrets_at: Callable[[str, str], Path]
     rest_port: int
     mqtt_port: int
@@ -117,18 +127,28 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = ""
+        self._held = self._waits = ""
+        self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
-        self._views = Views(places.views, places.directory, disk)
+        self._views = Views(places.views, places.directory, places.bus, disk)
         self._gpu: bool | None = None
         self._granted: dict[str, tuple[str, Grant]] = {}
         """By instance, with its token."""
-        self._plain: set[str] = set()
+        self._plain: dict[str, int] = {}
+        """Images that could not be had, and when that was."""
 
     async def hold(self, why: str) -> None:
-        """The workers are to be down from now on; an empty `why`: not any more."""
+        """The workers are to be down from now on; an empty `why`: not any more. What could not be had is tried again soon."""
+        if why:
+            self._gpu = None
+            self._bell.ring()
+            if not self._held:
+                self._refreshes.order()
+        else:
+            soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
+            self._plain = dict.fromkeys(self._plain, soon)
         self._held = why
         self.told.ring()
 
@@ -140,7 +160,11 @@ class WorkerWorkloads:
         if self._wanted is None:
             return []
         local = msgspec.structs.replace(
-            self._wanted.local, stopped=bool(self._held), held=self._held
+            self._wanted.local,
+            stopped=bool(self._held),
+            held=self._held,
+            waits=self._waits,
+            refreshes=self._refreshes.of(self._wanted),
         )
         return [msgspec.structs.replace(self._wanted, local=local)]
 
@@ -155,10 +179,11 @@ class WorkerWorkloads:
         credentials = self._places.secrets_at(assignment.workload, instance) / CREDENTIALS
         files = self._twin_files(assignment)
         names, name = [str(file) for file in files], assignment.workload
+        twins = _twins_of(assignment)
         if assignment.spec.container is None:
-            view = self._views.linked(name, names, credentials)
+            view = self._views.linked(name, names, twins, credentials)
         else:
-            self._views.made(name, names)
+            self._views.made(name, names, twins)
             view = self._views.place(name)
         bus = self._views.bus() if bus_inside(assignment.spec.env) else None
         shared = self._places.shared
@@ -177,16 +202,16 @@ class WorkerWorkloads:
         """Where the worker says how far it is."""
         return self._places.status / workload / STATUS_FILE
 
-    async def follow(self) -> None:
-        """Looks whenever anything may have changed, for ever."""
-        rings = Rings([self._bell, *self._changes])
+    async def follow(self, more: Sequence[Bell] = ()) -> None:
+        """Looks whenever anything may have changed, for ever; `more` bells ring when it may wait for something else."""
+        rings = Rings([self._bell, *self._changes, *more])
         try:
             while True:
                 rings.note()
                 await self._watch.watch([self._places.directory / SCRIPTS])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Finds out what is wanted now; returns after how many seconds to look again."""
@@ -202,8 +227,9 @@ class WorkerWorkloads:
         if present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        if wanted != self._wanted:
-            self._wanted = wanted
+        waits = self._sources.waits()
+        if (wanted, waits) != (self._wanted, self._waits):
+            self._wanted, self._waits = wanted, waits
             self.told.ring()
         return pause
 
@@ -246,15 +272,19 @@ class WorkerWorkloads:
             gpu,
             places.memory,
         )
-        return own_assignment(worker_spec(plan))
+        spec = worker_spec(plan)
+        return own_assignment(spec, str(places.bus) if bus_inside(spec.env) else "")
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
-        """The first one that can be had, as far as that is known."""
-        tried = images(knobs, gpu=gpu)
+        """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""
+        tried, now = images(knobs, gpu=gpu), self._clock.monotonic_ns()
+        self._plain = {
+            image: since for image, since in self._plain.items() if now - since < TRY_AGAIN * NS
+        }
         for image, following in itertools.pairwise(tried):
             if image not in self._plain and (problem := self._sources.image_problem(image)):
                 log.warning("%s; the workers run from %s", problem, following)
-                self._plain.add(image)
+                self._plain[image] = now
         return next((one for one in tried if one not in self._plain), tried[-1])
 
     def _admit(self, assignment: Assignment, instance: str) -> str:
@@ -263,7 +293,7 @@ class WorkerWorkloads:
         grant = Grant(
             "worker",
             assignment.workload,
-            tuple(filter(None, env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))),
+            _twins_of(assignment),
             env["CYBERWAVE_ENVIRONMENT_UUID"],
             tuple(self._sources.workflows()),
             prefix_of(assignment.spec),
@@ -283,7 +313,7 @@ class WorkerWorkloads:
                 self._granted[instance] = self._tokens.give(instance, renewed), renewed
 
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
-        twins = filter(is_uuid, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))
+        twins = filter(is_uuid, _twins_of(assignment))
         files = [self._places.directory / f"{twin}.json" for twin in twins]
         return tuple(file for file in files if file.is_file())
 
@@ -311,6 +341,10 @@ class WorkerWorkloads:
         except OSError as error:
             raise Transient(f"cannot make directory {place}: {error.strerror}") from error
         return place, (*names, MANIFEST) if names else ()
+
+
+def _twins_of(assignment: Assignment) -> tuple[str, ...]:
+    return tuple(filter(None, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(",")))
 
 
 def _has_scripts(directory: Path) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
+from collections.abc import Callable
 
 from skerry.core.merging.bodies import Body, encoded
 from skerry.kit.bell import Bell
@@ -24,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class AlertNotices:
-    """`prefix` is that of the environment's topics. `run` goes on for ever."""
+    """`prefix` says what the device's topics begin with. `run` goes on for ever."""
 
-    def __init__(self, publish: Publish, prefix: str, clock: Clock) -> None:
+    def __init__(self, publish: Publish, prefix: Callable[[], str], clock: Clock) -> None:
         self._publish = publish
         self._prefix = prefix
         self._clock = clock
@@ -35,7 +36,7 @@ class AlertNotices:
 
     def tell(self, twin: str, alert: Body) -> None:
         """Says how this alert of the twin is now, as soon as that is possible."""
-        self._waiting.append((f"{self._prefix}cyberwave/twin/{twin}/alert", encoded(alert)))
+        self._waiting.append((f"{self._prefix()}cyberwave/twin/{twin}/alert", encoded(alert)))
         self._bell.ring()
 
     async def run(self) -> None:

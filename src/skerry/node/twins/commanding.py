@@ -41,9 +41,14 @@ class _Waiting(msgspec.Struct, frozen=True):
 
 
 class TwinCommands:
-    """`serves` says whether a twin is linked to this device; `heard` is to be called with every message on its command topics."""
+    """`serves` says whether a twin is linked to this device, `prefix` what its topics begin with.
 
-    def __init__(self, ask: Ask, serves: Callable[[str], bool], prefix: str, clock: Clock) -> None:
+    `heard` is to be called with every message on a twin's command topics.
+    """
+
+    def __init__(
+        self, ask: Ask, serves: Callable[[str], bool], prefix: Callable[[], str], clock: Clock
+    ) -> None:
         self._ask = ask
         self._serves = serves
         self._prefix = prefix
@@ -57,7 +62,7 @@ class TwinCommands:
             raise Refused(
                 f"cannot command twin {order.twin}: it is not linked to this device. Nothing was done."
             )
-        topic = f"{self._prefix}cyberwave/twin/{order.twin}/command"
+        topic = f"{self._prefix()}cyberwave/twin/{order.twin}/command"
         waiting = _Waiting(
             order.twin,
             str(message["command"]),
@@ -74,7 +79,7 @@ class TwinCommands:
     def heard(self, twin: str, topic: str, payload: bytes) -> None:
         """A client of this device has published it on a command topic of the twin, or below."""
         found = next((each for each in self._waiting.values() if each.response == topic), None)
-        if found is None and topic == f"{self._prefix}cyberwave/twin/{twin}/command":
+        if found is None and topic == f"{self._prefix()}cyberwave/twin/{twin}/command":
             found = self._of_older_driver(twin, payload)
         if found is not None and not found.answer.done():
             found.answer.set_result(payload)

@@ -162,3 +162,6 @@ _FIELDS: Mapping[str, Callable[[Value], str]] = {
     "fixed_base": _flag,
 }
 """The fields that a driver may edit, with what is wrong about a value."""
+
+NULLABLE = frozenset(field for field, check in _FIELDS.items() if not check(None))
+"""Those that may be null: that they are not set."""

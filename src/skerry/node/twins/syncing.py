@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -38,8 +38,21 @@ _SETTLED = 2 * NS
 
 log = logging.getLogger(__name__)
 
-Warn = Callable[[str, str], Awaitable[None]]
-"""Tells people what is wrong about a twin (its UUID) and its file."""
+
+class FileNews(Protocol):
+    """Tells people of a twin (its UUID) and its file. Raises Transient: it is told again."""
+
+    async def remark(self, twin: str, words: str) -> None:
+        """Something is to be known."""
+        ...
+
+    async def wrong(self, twin: str, words: str) -> None:
+        """It cannot be used; told for each content of it."""
+        ...
+
+    async def right(self, twin: str) -> None:
+        """It can be used; told at first, and when it was wrong."""
+        ...
 
 
 class _Wrong(msgspec.Struct, frozen=True):
@@ -59,19 +72,21 @@ class FileSync:
         files: TwinFiles,
         store: TwinFileStore,
         clock: Clock,
-        warn: Warn,
+        news: FileNews,
     ) -> None:
         self._twins = twins
         self._files = files
         self._store = store
         self._clock = clock
-        self._warn = warn
+        self._news = news
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._looking = asyncio.Lock()
         self._same: dict[str, tuple[Stamp | None, str]] = {}
         """Files that are what was written, and what that shows."""
         self._wrong: dict[str, _Wrong] = {}
+        self._right: set[str] = set()
+        """Twins whose file is told to be right."""
         self._inodes: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -83,7 +98,7 @@ class FileSync:
                 await self._watch.watch([self._files.directory])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Looks at all files once; returns after how many seconds the next look is due."""
@@ -91,28 +106,40 @@ class FileSync:
             twins = {twin.uuid: twin for twin in self._twins.linked()}
             gone = [uuid for uuid in self._store.twins() if uuid not in twins]
             for uuid in gone:
-                log.info("twin %s is not this device's any more: its file stays as it is", uuid)
+                await self._leave(uuid)
                 self._same.pop(uuid, None)
                 self._wrong.pop(uuid, None)
+                self._right.discard(uuid)
             await self._store.forget(gone)
             return min([await self._guarded(uuid) for uuid in twins], default=LOOK_EVERY)
 
     async def clear(self) -> None:
-        """Takes drivers' edits up a last time and removes the files."""
+        """Takes drivers' edits up a last time and removes the files, also those of twins that are not this device's any more."""
         await self.look()
         async with self._looking:
-            gone = []
-            for uuid in self._store.twins():
-                try:
-                    await asyncio.to_thread(self._files.remove, uuid)
-                except OSError as error:
-                    log.warning(
-                        "cannot remove %s, which stays: %s", self._files.path(uuid), error.strerror
-                    )
-                else:
-                    gone.append(uuid)
+            known = sorted({*self._store.twins(), *self._files.known()})
+            gone = [uuid for uuid in known if await self._removed(uuid)]
             self._same.clear()
             await self._store.forget(gone)
+
+    async def _leave(self, uuid: str) -> None:
+        """The twin is not this device's any more: what its row said goes, what only the file has is not ours to remove."""
+        held = self._store.of(uuid)
+        try:
+            seen = await asyncio.to_thread(self._files.read, uuid)
+        except (Refused, OSError):
+            seen = None
+        if held is not None and seen is not None and _is_row_alone(seen, held):
+            await self._removed(uuid)
+        log.info("twin %s is not this device's any more", uuid)
+
+    async def _removed(self, uuid: str) -> bool:
+        try:
+            await asyncio.to_thread(self._files.remove, uuid)
+        except OSError as error:
+            log.warning("cannot remove %s, which stays: %s", self._files.path(uuid), error.strerror)
+            return False
+        return True
 
     async def _guarded(self, uuid: str) -> float:
         stamp: Stamp | None = None
@@ -122,6 +149,7 @@ class FileSync:
                 twin = self._twins.twin(uuid)
                 if twin is None or await self._settled(twin):
                     self._wrong.pop(uuid, None)
+                    await self._tell_right(uuid)
                     return LOOK_EVERY
         except (InvalidInput, Refused, OSError) as error:
             return await self._told(uuid, stamp, str(error))
@@ -141,10 +169,21 @@ class FileSync:
             return LOOK_EVERY
         if now - before.since < QUIET * NS:
             return QUIET
+        words = f"cannot use {self._files.path(uuid)}: {why}. It is left as it is until it is right"
+        self._right.discard(uuid)
+        try:
+            await self._news.wrong(uuid, words)
+        except Transient as error:
+            log.warning("%s; and people could not be told, trying again: %s", words, error)
+            return QUIET
         self._wrong[uuid] = replace(before, told=True)
-        path = self._files.path(uuid)
-        await self._warn(uuid, f"cannot use {path}: {why}. It is left as it is until it is right")
         return LOOK_EVERY
+
+    async def _tell_right(self, uuid: str) -> None:
+        """An agent before this one may have told otherwise."""
+        if uuid not in self._right:
+            await self._news.right(uuid)
+            self._right.add(uuid)
 
     async def _settled(self, twin: Twin) -> bool:
         """Whether file and row say the same now."""
@@ -178,7 +217,7 @@ class FileSync:
         self._inodes[uuid] = inode
         if before not in {None, inode}:
             path = self._files.path(uuid)
-            await self._warn(
+            await self._news.remark(
                 uuid,
                 f"{path} was replaced by another file: a container that runs goes on seeing the former one. "
                 "Start it again, and write in place",
@@ -234,6 +273,13 @@ def _edit(seen: Seen | None, held: WrittenFile | None) -> Edit | None:
         return None
     known = [held.written] if held.next is None else [held.written, held.next]
     return edit_of(decoded(seen.text), [decoded(each) for each in known])
+
+
+def _is_row_alone(seen: Seen, held: WrittenFile) -> bool:
+    """Whether the file is as it was written, and has nothing of its own."""
+    if held.next is not None or seen.text != held.written:
+        return False
+    return hashlib.sha256(encoded(decoded(seen.text))).hexdigest() == held.source
 
 
 def _is_torn(seen: Seen, held: WrittenFile) -> bool:

@@ -13,7 +13,14 @@ from skerry.core.merging.bodies import Body, Value, decoded, encoded
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.node.api import web
 from skerry.node.api.answers import Handler, json_answer
-from skerry.node.contracts.cyberwave_api.asking import grant_in, named, no_such, page, read
+from skerry.node.contracts.cyberwave_api.asking import (
+    grant_in,
+    named,
+    no_such,
+    page,
+    read,
+    uuid_or,
+)
 from skerry.node.contracts.cyberwave_api.sources import Sources
 from skerry.node.twins.alerts import Alert
 from skerry.wire.codec import encode
@@ -85,10 +92,10 @@ class Alerts:
         """One that names no twin is of the caller's first: the hub takes alerts of a device's twins only."""
         asked = await read(request, NewAlert, "alert")
         grant = grant_in(request)
-        twin = asked.twin_uuid or next(iter(sorted(grant.twins)), "")
+        twin = uuid_or(asked.twin_uuid or next(iter(sorted(grant.twins)), ""))
         if twin not in grant.twins:
             raise no_such("twin", twin)
-        if asked.environment_uuid not in {None, "", self._environment}:
+        if uuid_or(asked.environment_uuid or self._environment) != self._environment:
             raise no_such("environment", str(asked.environment_uuid))
         fields = _fields(asked) | {"twin_uuid": twin}
         force = fields.pop("force", None) is True
@@ -97,8 +104,10 @@ class Alerts:
     async def find(self, request: web.Request) -> web.StreamResponse:
         query = request.query
         own = grant_in(request).twins
+        if uuid_or(query.get("environment_uuid", self._environment)) != self._environment:
+            return json_answer([])
         twin = query.get("twin_uuid")
-        wanted = [one for one in own if twin in {None, one}]
+        wanted = [one for one in own if twin is None or one == uuid_or(twin)]
         statuses, severities = _words(query.get("status")), _words(query.get("severity"))
         limit, offset = page(request, _DEFAULT, _MOST)
         found = [

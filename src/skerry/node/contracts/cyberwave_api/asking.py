@@ -14,6 +14,7 @@ from typing import TypeVar
 from aiohttp.helpers import RequestKey
 from aiohttp.typedefs import Middleware
 
+from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, decoded
 from skerry.kit.errors import (
     Busy,
@@ -125,8 +126,14 @@ def grant_in(request: web.Request) -> Grant:
 
 
 def named(request: web.Request, name: str) -> str:
-    """What the path says at a place."""
-    return request.match_info[name]
+    """What the path says at a place; a UUID as rows have it, in whatever letters it came."""
+    return uuid_or(request.match_info[name])
+
+
+def uuid_or(text: str) -> str:
+    """A UUID with dashes in lower case; what is none stays as it is."""
+    small = text.lower()
+    return small if is_uuid(small) else text
 
 
 def no_such(what: str, name: str) -> NotFound:

@@ -23,7 +23,7 @@ from skerry.node.contracts.cyberwave_api.asking import (
     twin_in,
 )
 from skerry.node.contracts.cyberwave_api.sources import Sources
-from skerry.node.twins.edits import edit_of
+from skerry.node.twins.edits import NULLABLE, edit_of
 from skerry.node.twins.rows import Twin, TwinStore
 
 _STATE = {f"{place}_{axis}" for place in ("position", "scale") for axis in "xyz"} | {
@@ -123,7 +123,9 @@ class Twins:
 
     async def _edited(self, request: web.Request, body: Body) -> web.StreamResponse:
         twin = twin_in(request, self._twins)
-        given: Body = {key: value for key, value in body.items() if value is not None}
+        given: Body = {
+            key: value for key, value in body.items() if value is not None or key in NULLABLE
+        }
         expected, expected_asset = given.get("expected_revision"), given.get("expected_asset_uuid")
         try:
             patch = edit_of(given, []).patch
