@@ -13,9 +13,9 @@ import time
 import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tests.closing import Closes
 from tests.cyberwave_sdk import FIXTURES, Sdk
 from tests.gate_rig import free_port
 
@@ -75,7 +75,7 @@ class Program:
                 self._answers.put(said.get("answer"))
 
 
-class BusRig:
+class BusRig(Closes):
     """Nothing runs until it is started. Names no twin that another test has."""
 
     def __init__(self, path: Path, sdk: Sdk) -> None:
@@ -127,15 +127,8 @@ class BusRig:
         self._programs.append(program)
         return program
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Nothing of it is left."""
         for program in self._programs:
             program.close()
         if self.router and self.router.poll() is None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import shlex
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -259,7 +260,7 @@ def _driver_of(twin: Json) -> str:
     """What the device has to trust for it."""
     drivers = twin.get("metadata", {}).get("drivers", {})
     entry = next(iter(drivers.values()), {})
-    return str(next(iter(entry.get("command", ())), entry.get("docker_image", REGISTRY_ID)))
+    return shlex.join(entry.get("command", ())) or str(entry.get("docker_image", REGISTRY_ID))
 
 
 def log_of(node: Node, workload: str) -> str:

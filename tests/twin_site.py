@@ -24,6 +24,7 @@ from skerry.node.twins.syncing import FileSync
 from skerry.testing.memory_alerts import MemoryAlerts
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
+from skerry.wire.entities import Find
 from skerry.wire.records import Meta
 from skerry.wire.rows import RowPut, RowVersion
 
@@ -49,6 +50,11 @@ class Device:
         """One look at the store and all files."""
         await self.twins.read()
         await self.sync.look()
+
+    async def row(self, uuid: str, entity: str = ENTITY) -> Json | None:
+        """What its store has, whoever serves it."""
+        found = (await self.node.program.entities.find(entity, Find(ids=[uuid]))).rows
+        return json.loads(bytes(found[0].body)) if found else None
 
     def file(self, twin: str = ARM) -> Json:
         """What stands in the file."""

@@ -57,8 +57,7 @@ async def test_only_the_twins_of_the_device_are_its_own(tmp_path: Path) -> None:
         found = device.twins.twin(ARM)
         assert found is not None
         assert device.twins.asset_of(found) == {"name": "Arm", "registry_id": "x/arm"}
-        other = await device.twins.any_twin(FOREIGN)
-        assert other is not None
+        assert await device.row(FOREIGN) is not None
         assert device.file()["asset"]["registry_id"] == "x/arm"  # type: ignore[index]
 
 
@@ -115,7 +114,7 @@ async def test_edits_of_both_sides_meet_by_field(tmp_path: Path, first: str) -> 
 
 
 async def _heard(device: Device, name: str) -> bool:
-    body = await device.twins.any_twin(ARM)
+    body = await device.row(ARM)
     return body is not None and body["name"] == name
 
 
@@ -192,7 +191,7 @@ async def test_killed_after_it_took_an_edit_it_takes_it_once(tmp_path: Path) -> 
         await site.put(ARM_ASSET, {"name": "Long arm"}, ASSETS)
 
         async def heard() -> bool:
-            return await device.twins.any_asset(ARM_ASSET) == {"name": "Long arm"}
+            return await device.row(ARM_ASSET, ASSETS) == {"name": "Long arm"}
 
         await eventually(heard, "the node hears of the asset")
         device.drive(position_x=2.5)

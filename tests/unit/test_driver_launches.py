@@ -284,7 +284,7 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     native = twin(
         ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "A=1"]}}
     )
-    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm"))
+    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm x"))
     launch = await rig.launch()
     assert isinstance(launch, ProcessLaunch)
     assert launch.command == ("/usr/bin/arm", "x")

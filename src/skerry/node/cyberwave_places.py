@@ -8,6 +8,7 @@ import platform
 import pwd
 import re
 import secrets
+import shutil
 import uuid
 from collections.abc import Mapping
 from pathlib import Path

@@ -25,7 +25,7 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
-from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
@@ -190,7 +190,12 @@ class Programs:
         return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
 
     def _serve_bus(self, hosts: Collection[str]) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(hosts))
+        self.bus.serve(
+            self._twins.rows.uuids(),
+            sorted(hosts),
+            all_known=self.drivers.knows_networks,
+            running=self._running().get(ROUTER),
+        )
 
     def _driver_parts(self) -> DriverParts:
         parts, twins, opened = self._parts, self._twins, self._parts.opened

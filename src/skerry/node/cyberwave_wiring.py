@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from skerry.node.cyberwave_room import CyberwaveRoom
 
 
-class CyberwaveParts(msgspec.Struct, frozen=True):
+class CyberwaveParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the room is made of. `owner` is the node's mark, `quality` that of its clock.
 
     `usual` makes the launch of any workload; `secrets_at` says where files of an instance lie that only memory holds.

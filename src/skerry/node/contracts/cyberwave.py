@@ -18,6 +18,8 @@ from skerry.core.names import looks_secret
 ROUTER = "cyberwave-zenoh"
 """The workload that is the data bus: before whoever is told its endpoint."""
 
+MQTT_HOST = "CYBERWAVE_MQTT_HOST"
+
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 
@@ -31,7 +33,7 @@ _ADDRESSES = frozenset(
     {
         "CYBERWAVE_BASE_URL",
         "CYBERWAVE_API_URL",
-        "CYBERWAVE_MQTT_HOST",
+        MQTT_HOST,
         "CYBERWAVE_MQTT_PORT",
         "CYBERWAVE_MQTT_USE_TLS",
         "CYBERWAVE_MQTT_TLS_CA_CERT",
@@ -162,7 +164,7 @@ def _common(around: Surroundings) -> dict[str, str]:
         "CYBERWAVE_EDGE_HOST_PLATFORM": around.system,
         "CYBERWAVE_BASE_URL": around.base_url,
         "CYBERWAVE_API_URL": around.base_url,
-        "CYBERWAVE_MQTT_HOST": around.mqtt_host,
+        MQTT_HOST: around.mqtt_host,
         "CYBERWAVE_MQTT_PORT": str(around.mqtt_port),
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
