@@ -254,6 +254,8 @@ async def test_case_42_a_worker_that_ends_is_started_six_times_at_most(short_dir
         assert site_log(site, name).count("life") == 7
         health = await shell.run("worker", "health")
         assert health.code == 2
+        assert f"{name}: breaker open" in health.out
+        assert health.out.count("crash: ended: code") == 6, health.out
         status = await shell.run("worker", "status")
         codes = [status.out.count(f"crash: ended: code {code}") for code in (0, 3)]
         assert codes == [2, 3], status.out  # the last ones; all are in JSON
