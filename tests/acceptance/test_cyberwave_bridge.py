@@ -62,6 +62,7 @@ async def arrived(site: CyberwaveSite, twin: str, pid: int) -> list[int]:
 async def test_what_the_gate_took_arrives_once(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         hub, node = site.site.hub, site.node
+        site.variables = {"CYBERWAVE_MQTT_TOPIC_PREFIX": "lab-", "CYBERWAVE_ENVIRONMENT": "dev"}
         site.sign_in()
         [twin] = await site.join(native(sys.executable, FIXTURES / "counting.py"))
         site.sign_in()

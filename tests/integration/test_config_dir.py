@@ -11,32 +11,19 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.config_rig import ENVIRONMENT, HOST, OTHER, TWIN, Kept, config_in, put
 
 from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.clock import SystemClock
-from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput
 from skerry.node.twins.config_dir import (
     ConfigDirectory,
-    Host,
+    Own,
     default_directory,
     disk_for,
 )
 from skerry.node.twins.config_files import object_of
 from skerry.testing.waiting import eventually
-
-HOST = Host("My Robot.lan", 0x0242AC110002, "Linux", "x86_64")
-ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
-TWIN, OTHER = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
-
-
-def config_in(path: Path, environment: str = "", **own: str) -> ConfigDirectory:
-    return ConfigDirectory(path, own, HOST, RealDisk(), SystemClock(), environment)
-
-
-def put(path: Path, content: object) -> Path:
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 def mode(path: Path) -> int:
@@ -302,10 +289,28 @@ async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path)
     owner = (os.geteuid() or 12345, os.getegid() or 12346)
     os.chown(home, *owner)
     path = home / ".cyberwave"
-    directory = ConfigDirectory(path, {}, HOST, disk_for(path), SystemClock())
+    directory = ConfigDirectory(path, Own(), HOST, disk_for(path), SystemClock(), Kept())
     await directory.open()
     for each in (path, path / "fingerprint.json"):
         assert (each.stat().st_uid, each.stat().st_gid) == owner
+
+
+async def test_models_are_found_where_the_documentation_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "data" / "models"
+    directory = config_in(tmp_path / "config")
+    await directory.open()
+    for _ in range(2):
+        directory.lead("models", cache)
+        assert (tmp_path / "config" / "models").readlink() == cache
+    (tmp_path / "config" / "models").unlink()
+    (tmp_path / "config" / "models").mkdir()
+    directory.lead("models", cache)
+    assert not (tmp_path / "config" / "models").is_symlink()
+    assert "cannot make link" not in caplog.text
+    config_in(tmp_path / "gone").lead("models", cache)
+    assert "cannot make link" in caplog.text
 
 
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from skerry.keeper.log_rules import LogRules
 from skerry.kit.bell import Bell
-from skerry.kit.clock import SystemClock
+from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.node.broker.granting import Granting
@@ -21,6 +21,7 @@ from skerry.node.drivers import worker
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.ports import ContainerLaunch, Launch, ProcessLaunch
 from skerry.node.twin_ports import DeviceConfig
+from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 from skerry.wire.workload import Assignment
@@ -48,6 +49,7 @@ class Site:
         self.barred = ""
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
+        self.clock: Clock = SystemClock()
         self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.workloads = self.again()
 
@@ -68,7 +70,7 @@ class Site:
             lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
         )  # fmt: skip
         return WorkerWorkloads(
-            sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=SystemClock()
+            sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=self.clock
         )
 
     async def _gpus(self) -> bool:
@@ -201,6 +203,40 @@ async def test_case_46_without_its_image_for_gpus_the_plain_one_runs(site: Site)
     assert found is not None
     assert found.spec.container is not None
     assert found.spec.container.gpus == "all"
+
+
+async def test_an_image_that_could_not_be_had_is_tried_again_while_the_other_one_runs(
+    site: Site,
+) -> None:
+    clock = site.clock = ManualClock()
+    site.workloads = site.again()
+    site.script()
+    site.gpus = True
+    site.problems[f"{PLAIN}-gpu"] = "the registry has no such image"
+    await site.look()
+    assert await site.image() == PLAIN
+    del site.problems[f"{PLAIN}-gpu"]
+    clock.advance(worker.TRY_AGAIN - 1)
+    assert await site.image() == PLAIN
+    clock.advance(1)
+    assert await site.image() == f"{PLAIN}-gpu"
+    site.problems[f"{PLAIN}-gpu"] = "the registry has no such image"
+    assert await site.image() == PLAIN
+    del site.problems[f"{PLAIN}-gpu"]
+    await site.workloads.hold("restarting")
+    await site.workloads.hold("")
+    assert await site.image() == PLAIN
+    clock.advance(worker.AFTER_RESTART)
+    assert await site.image() == f"{PLAIN}-gpu"
+
+
+async def test_a_restart_asks_again_whether_there_are_gpus(site: Site) -> None:
+    site.script()
+    assert await site.image() == PLAIN
+    site.gpus = True
+    assert await site.image() == PLAIN
+    await site.workloads.hold("restarting")
+    assert await site.image() == f"{PLAIN}-gpu"
 
 
 async def test_an_engine_that_is_away_changes_nothing(site: Site) -> None:

@@ -7,12 +7,12 @@ import pytest
 from tests.workload_cases import wish
 from tests.workload_rig import Rig
 
-from skerry.kit.errors import Transient
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.ports import Launch, ProcessIdentity
 from skerry.testing.fake_runtime import FakeRuntime
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.workload import Exit, Restart
+from skerry.wire.workload import Assignment, Exit, Restart
 
 
 def launched(runtime: FakeRuntime) -> list[str]:
@@ -56,6 +56,45 @@ async def test_survivors_of_a_dead_keeper_are_adopted_and_the_rest_is_started(
     assert survivor in runtime.running
     runtime.end(survivor, code=1)
     await eventually(lambda: launched(runtime).count("a") == 2, "a is still supervised")
+
+
+@pytest.mark.guarantee("G8")
+@pytest.mark.parametrize("error", [Transient("its view"), OSError(28, "full"), InvalidInput("?")])
+async def test_a_workload_whose_launch_cannot_be_made_keeps_no_other_from_being_taken_over(
+    rig: Rig, runtime: FakeRuntime, manual_clock: ManualClock, error: Exception
+) -> None:
+    rig.wishes.want(wish("a"), wish("b"), wish("c"))
+    for name in "abc":
+        await rig.until(name, "running")
+    survivor, lost = runtime.instance_of("a"), runtime.instance_of("c")
+    await rig.stop()
+    for name in "abc":
+        runtime.forget(runtime.instance_of(name))
+    runtime.end(lost, code=1)
+    await runtime.acknowledge(lost)
+    broken = {"a", "c"}
+
+    def launch_for(assignment: Assignment, instance: str) -> Launch:
+        if assignment.workload in broken:
+            raise error
+        return rig.plain_launch(assignment, instance)
+
+    rig.launch_for = launch_for
+    await rig.start()
+    await rig.until("b", "running")
+    runtime.end(runtime.instance_of("b"), code=1)
+    await eventually(lambda: launched(runtime).count("b") == 2, "b is supervised")
+    assert sorted(launched(runtime)) == ["a", "b", "b", "c"]
+    assert rig.rows()["a"].instance is not None
+    broken.clear()
+
+    def is_known() -> bool:
+        manual_clock.advance(1)
+        return launched(runtime).count("c") == 2
+
+    await eventually(is_known, "c is known to be gone")
+    runtime.end(survivor, code=1)
+    await eventually(lambda: launched(runtime).count("a") == 2, "a is supervised, too")
 
 
 async def test_what_the_store_does_not_know_is_stopped(rig: Rig, runtime: FakeRuntime) -> None:

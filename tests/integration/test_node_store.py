@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.sealing_rig import key, sealing_cipher
 from tests.workload_cases import wish
 
 from skerry.core.cursors import set_digest
@@ -23,6 +24,7 @@ from skerry.node.desired_state import StoredDesired
 from skerry.node.device_workloads import DeviceBook
 from skerry.node.ports import Launch
 from skerry.node.store import state as state_module
+from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.store.last_good import IN_FORCE, version_of
 from skerry.node.store.state import NodeStore
 from skerry.node.sync.reachability import Reachability
@@ -102,6 +104,33 @@ async def test_an_answer_never_overwrites_a_later_edit(store: NodeStore) -> None
     await store.acknowledge_state(LanePoint(1, frame.chain), [row("status", "cam", 7, b"1")])
     (held,) = await store.rows("status")
     assert (bytes(held.body), held.rev) == (b"2", 7)
+
+
+async def test_what_the_configuration_said_is_this_devices_own(
+    tmp_path: Path, disk: RealDisk
+) -> None:
+    path = tmp_path / "node.db"
+    writer = SqliteWriter(path, MIGRATIONS, disk)
+    writer.start()
+    reader = writer.reader()
+    cipher = sealing_cipher()
+    known = KnownConfigStore(writer, reader, cipher)
+    assert known.read() is None
+    for body in (b"one", b"two"):
+        await known.keep(body)
+    node = NodeStore(path, writer, SystemClock(), "node-1", NullCipher())
+    await node.open()
+    assert not await node.freeze(100)
+    assert await node.digest() == set_digest({})
+    node.close()
+    writer.stop()
+    writer = SqliteWriter(path, MIGRATIONS, disk)
+    writer.start()
+    reader = writer.reader()
+    assert KnownConfigStore(writer, reader, cipher).read() == b"two"
+    with pytest.raises(Corrupt):
+        KnownConfigStore(writer, reader, sealing_cipher(key(2))).read()
+    writer.stop()
 
 
 async def test_a_full_pull_forgets_rows_that_are_not_named(store: NodeStore) -> None:

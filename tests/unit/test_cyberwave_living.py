@@ -11,7 +11,7 @@ from tests.workload_cases import BOOT, live, row, wish
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.broker.granting import Granting
-from skerry.node.cyberwave_living import LivingGrants, running_of
+from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.twin_ports import Grant
 from skerry.wire.workload import Assignment
@@ -75,3 +75,15 @@ def test_only_what_this_boot_has_started_runs() -> None:
     waits = {"w": row(wish("w"), "backoff")}
     assert running_of(rows("a") | waits, BOOT) == {"a": wish("a")}
     assert running_of(rows("a") | waits, "boot-2") == {}
+
+
+def test_while_the_environment_is_not_known_programs_go_on_and_none_is_started() -> None:
+    own = ["cyberwave-driver-1", "cyberwave-worker-1", "cyberwave-zenoh"]
+    others = ["cyberwave-gate", "cyberwave-broker", "cam"]
+    left = LeftRunning(lambda: running_of(rows(*own, *others), BOOT))
+    assert [one.workload for one in left.wanted()] == own
+    for name in own[:2]:
+        with pytest.raises(Transient, match="environment is not known"):
+            left.launch_for(wish(name), "i")
+    for name in (*others, "cyberwave-zenoh"):
+        assert left.launch_for(wish(name), "i") is None

@@ -98,10 +98,11 @@ async def test_case_8_interval_and_prefix_are_the_devices() -> None:
     variables = {
         "CYBERWAVE_EDGE_HEALTH_PUBLISH_INTERVAL_SECONDS": "2",
         "CYBERWAVE_ENVIRONMENT": "Dev",
+        "CYBERWAVE_TOPIC_PREFIX": "lab-",
     }
     site.device = with_config(site.device, variables=variables)
     async with site.runs():
-        assert site.told[0][0] == f"devcyberwave/twin/{ARM}/edge_health"
+        assert site.told[0][0] == f"lab-cyberwave/twin/{ARM}/edge_health"
         assert await site.after(2) == 4
 
 

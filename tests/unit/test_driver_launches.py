@@ -1,12 +1,13 @@
-"""What drivers are started with, and when what runs is replaced."""
+"""What drivers are started with."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -16,19 +17,20 @@ from tests.driver_rig import (
     Rig,
     camera,
     device,
-    driver,
     twin,
-    with_config,
 )
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
-from skerry.node.workloads.changes import in_force, needs_restart
+from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
+
+EMPTY = {"HostConfig": {}, "Env": [], "Labels": {}}
 
 NAME = f"cyberwave-driver-{ARM[:8]}"
 
@@ -60,13 +62,21 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     tmp_path: Path,
 ) -> None:
     shared = tmp_path / "shared"
-    on = replace(device(tmp_path), shared=shared)
+    on = replace(device(tmp_path), shared=SharedMemory(shared, locks=True))
     memory = mount(str(shared), "/dev/shm", writable=True)  # noqa: S108 - Zenoh's place
-    for params, shares in ((("-e", "ZENOH_SHARED_MEMORY=true"), True), ((), False)):
+    share, limit = ("-e", "ZENOH_SHARED_MEMORY=true"), ("--ulimit", "memlock=1:2")
+    unlimited = {"Name": "memlock", "Soft": -1, "Hard": -1}
+    for params, shares, locks in (
+        (share, True, unlimited),
+        ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((), False, None),
+    ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
         assert isinstance(launch, ContainerLaunch)
         assert (memory in launch.extras.host["Mounts"]) == shares
         assert "IpcMode" not in launch.extras.host
+        host = msgspec.convert(with_extras(EMPTY, launch.extras)["HostConfig"], dict[str, Any])
+        assert host.get("Ulimits", []) == ([locks] if locks else [])
 
 
 async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
@@ -200,13 +210,47 @@ async def test_a_driver_sees_no_credentials_and_no_other_twin_in_the_configurati
     assert not (view / f"{CAMERA}.json").exists()
 
 
+async def test_a_driver_is_shown_its_own_cameras_and_no_others(tmp_path: Path) -> None:
+    secret = f"rtsp://a:hunter2@cam.lan/{OTHER}"
+    cameras = {
+        "selected_device": 4,
+        "twin_to_device": {ARM: 1, CAMERA: "serial:7", OTHER: secret},
+        "addresses": [secret],
+    }
+    rig = Rig(tmp_path, twin(), camera(), twin(OTHER))
+    await rig.look()
+    config, view = tmp_path / "config", tmp_path / "views" / NAME
+
+    def put(name: str, content: object) -> None:
+        (config / name).write_text(json.dumps(content))
+
+    put("cameras.json", cameras)
+    put("edge.json", {"uuid": "e", "url": secret, "metadata": {"cameras": cameras, "x": secret}})
+    own = {"selected_device": 4, "twin_to_device": {ARM: 1, CAMERA: "serial:7"}}
+
+    async def shown(instance: str) -> dict[str, object]:
+        rig.workloads.launch_for((await rig.look())[NAME], instance)
+        files = [view / name for name in ("cameras.json", "edge.json")]
+        return {file.name: json.loads(file.read_text()) for file in files if file.exists()}
+
+    whole = {"cameras.json": own, "edge.json": {"uuid": "e", "metadata": {"cameras": own}}}
+    assert await shown("i1") == whole
+    put("cameras.json", {"selected_device": secret, "twin_to_device": [secret]})
+    (config / "edge.json").write_text('{"uuid"')
+    assert await shown("i2") == whole | {"cameras.json": {}}
+    (config / "cameras.json").write_text("[]")
+    (config / "edge.json").unlink()
+    rig.served = [twin(), twin(OTHER)]
+    assert await shown("i3") == {"cameras.json": {}}
+
+
 async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(
     tmp_path: Path,
 ) -> None:
     rig = Rig(tmp_path, twin())
     await rig.look()
     config = tmp_path / "config"
-    (config / "edge.json").write_bytes(b"x" * (1 << 20))
+    (config / "edge.json").write_bytes(b"{}".ljust(1 << 20))
     (config / "environment.json").write_bytes(b"x" * ((1 << 20) + 1))
     os.mkfifo(config / "cameras.json")
     (config / "fingerprint.json").symlink_to(config / "edge.json")
@@ -234,100 +278,6 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     assert environment["A"] == "1"
     assert {"HOME", "PATH", "LANG"} < environment.keys()
     assert not [name for name in environment if name.startswith("SKERRY_")]
-
-
-async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    (held,) = (await rig.look()).values()
-    again = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    assert (await again.look())[NAME] == held
-    renamed = replace(
-        twin(ARM, "--group-add", "dialout"), asset={"registry_id": "example/arm", "name": "Arm"}
-    )
-    changes = [
-        Rig(tmp_path, twin(ARM, "--group-add", "video")),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), camera()),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), on=device(tmp_path, CYBERWAVE_X="1")),
-    ]
-    for rig_ in changes:
-        wish = (await rig_.look())[NAME]
-        assert needs_restart(held, wish)
-        assert not in_force(held, wish)
-    assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
-
-
-async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
-    """Marks of drivers go by a digest of it."""
-    native = twin(OTHER, drivers={"default": {"command": ["arm"]}})
-    rig = Rig(tmp_path, twin(ARM, "--gpus", "1", "-m", "1g"), native, on=device(tmp_path, "arm"))
-    for assignment in (await rig.look()).values():
-        assert encode(decode(encode(assignment), Assignment, "assignment")) == encode(assignment)
-
-
-async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
-    rig.gateways["robots"] = "172.20.0.1"
-    before = await rig.look()
-    again = Rig(tmp_path, twin(ARM, "--network", "robots"), twin(OTHER, "--network", "robots"))
-    again.engine = False
-    again.started = before
-    assert starts(await again.look()) == starts(before)
-    again.engine, again.gateways = True, {"robots": "172.20.0.1"}
-    found = await again.look()
-    assert starts(found)[NAME] == starts(before)[NAME]
-    assert len(found) == 2
-    again.barred = "no credentials"
-    assert starts(await again.look()) == starts(before)
-
-
-def starts(found: Mapping[str, Assignment]) -> dict[str, object]:
-    """What each start is made of."""
-    return {name: (one.spec, one.local.recipe) for name, one in found.items()}
-
-
-async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    before = await rig.look()
-    assert before[NAME].local.refreshes == 1
-    again = Rig(tmp_path, twin())
-    again.started = before  # it goes on over the agent's start
-    assert (await again.look())[NAME].local.refreshes == 0
-    await again.workloads.hold("everything is restarted")
-    await again.workloads.hold("")
-    assert (await again.look())[NAME].local.refreshes == 1
-    await again.workloads.hold("")
-    assert (await again.look())[NAME].local.refreshes == 1
-    other = Rig(tmp_path, twin(drivers={"default": driver("example/arm-driver:2")}))
-    other.started = before
-    assert (await other.look())[NAME].local.refreshes == 1
-
-
-async def test_a_start_waits_and_what_all_drivers_lack_is_told_of_each(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin(), twin(OTHER, drivers={}))
-    rig.waits, rig.problem = "waits for «cyberwave-zenoh» to run", "there is no router"
-    assert (await rig.look())[NAME].local.waits == rig.waits
-    told = {(one.twin, one.kind): one.text for one in rig.workloads.troubles}
-    assert told[ARM, "driver_health"] == "there is no router"
-    assert (OTHER, "driver_health") not in told
-
-
-async def test_a_driver_that_is_held_is_down_and_its_status_says_why(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    rig.held[NAME] = "it keeps failing"
-    local = (await rig.look())[NAME].local
-    assert (local.stopped, local.held) == (True, "it keeps failing")
-
-
-async def test_a_change_is_told_and_none_is_not(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    await rig.look()
-    await rig.look()
-    assert rig.workloads.told.count == 1
-    rig.device = with_config(rig.device, variables={"CYBERWAVE_X": "1"})
-    await rig.look()
-    assert rig.workloads.told.count == 2
 
 
 async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from skerry.kit.errors import SkerryError
+from skerry.kit.bell import Bell
+from skerry.kit.errors import SkerryError, Transient
 from skerry.node.broker.granting import Granting
+from skerry.node.contracts.cyberwave import ROUTER
+from skerry.node.contracts.cyberwave_worker import WORKER_PREFIX
+from skerry.node.drivers.launches import PREFIX
 from skerry.node.ports import Launch
 from skerry.node.store.instances import ActualWorkload, Instance
 from skerry.wire.workload import Assignment
@@ -21,6 +25,30 @@ def running_of(rows: Mapping[str, ActualWorkload], boot_id: str) -> Mapping[str,
         for name, one in rows.items()
         if one.instance is not None and one.instance.boot_id == boot_id
     }
+
+
+class LeftRunning:
+    """The drivers and workers of an environment that cannot be told yet: they go on as they were started, and none starts.
+
+    Implements `twin_ports.DeviceWorkloads`.
+    """
+
+    def __init__(self, running: Callable[[], Mapping[str, Assignment]]) -> None:
+        self.told = Bell()
+        self._running = running
+
+    def wanted(self) -> Sequence[Assignment]:
+        return [one for one in self._running().values() if _is_program(one)]
+
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - of none
+        if not _is_program(assignment) or assignment.workload == ROUTER:
+            return None
+        raise Transient(
+            f"cannot start workload «{assignment.workload}»: this device's environment is not known yet"
+        )
+
+    def is_local(self, workload: str) -> bool:
+        return workload == ROUTER
 
 
 class LivingGrants:
@@ -56,6 +84,11 @@ class LivingGrants:
                 row.name,
                 error,
             )
+
+
+def _is_program(assignment: Assignment) -> bool:
+    """Whether it is there for twins: all that is the device's own but the broker and its gate."""
+    return assignment.workload.startswith((PREFIX, WORKER_PREFIX, ROUTER))
 
 
 def _living(rows: Mapping[str, ActualWorkload]) -> Iterator[tuple[ActualWorkload, Instance]]:

@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import pwd
+import re
 import secrets
 import shutil
 import uuid
@@ -18,10 +19,12 @@ from skerry.kit.errors import Refused
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
     LEGACY,
     ConfigDirectory,
     Host,
+    Own,
     default_directory,
     disk_for,
 )
@@ -33,6 +36,10 @@ _LARGEST = 32 * 1024 * 1024
 _ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
+
+_EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_SYS_RESOURCE = 24
+"""The capability's bit."""
 
 _SECRET = "secret"  # noqa: S105 - a file's name
 
@@ -73,6 +80,15 @@ def shared_memory(plan: GatePlan) -> Path:
     return plan.journal.parent / "shared"
 
 
+def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may, and so an engine of root's on this device."""
+    try:
+        found = _EFFECTIVE.search(process.read_text())
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
+
+
 def mosquitto(chosen: Path | None) -> Path:
     """The broker's program; a bare name where there is none, so that its start says so."""
     if chosen is not None:
@@ -88,8 +104,9 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     if path is None:
         path, usual = default_directory(settings.variables, Path.home(), _home_of)
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
-    chosen = settings.environment or ""
-    found = ConfigDirectory(path, settings.variables, host, disk_for(path), clock, chosen)
+    own, opened = Own(settings.variables, settings.environment or ""), parts.opened
+    store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
+    found = ConfigDirectory(path, own, host, disk_for(path), clock, store)
     return found, LEGACY if usual else None
 
 

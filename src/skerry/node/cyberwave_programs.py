@@ -25,10 +25,11 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import shared_memory
+from skerry.node.cyberwave_places import may_raise_limits, shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
@@ -152,8 +153,11 @@ class Programs:
             settings.cyberwave.rest_port,
             settings.cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
+
+    def _shared_memory(self) -> SharedMemory:
+        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)
@@ -256,7 +260,7 @@ class Programs:
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(

@@ -25,7 +25,7 @@ from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.cyberwave_environment import EnvironmentRoom
-from skerry.node.cyberwave_living import LivingGrants
+from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
     config_directory,
     gate_plan,
@@ -35,9 +35,10 @@ from skerry.node.cyberwave_places import (
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
-from skerry.node.twins.config_dir import ENVIRONMENT
+from skerry.node.twins.known_config import ENVIRONMENT
 from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
@@ -57,9 +58,11 @@ class CyberwaveRoom:
         self._parts = parts
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
-        self._sources: list[DeviceWorkloads] = [
-            BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
-        ]
+        self._broker = BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
+        self._left = LeftRunning(
+            lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
+        )
+        self._sources: list[DeviceWorkloads] = [self._broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
@@ -74,6 +77,7 @@ class CyberwaveRoom:
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
+        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
@@ -85,6 +89,7 @@ class CyberwaveRoom:
             await self._open_environment()
         except InvalidInput as error:  # what else is on this device does not wait for it
             log.warning("no twins are served, trying again: %s", error)
+            self._serve(self._left)
         self._living.restore(parts.instances.load())
         self._is_open = True
 
@@ -158,14 +163,19 @@ class CyberwaveRoom:
                     "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
                     self.directory.path / ENVIRONMENT,
                 )
+            self._serve(*([self._left] if self.directory.in_doubt else []))
             return
         gate = GateSide(self._plan, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
         await room.open()
-        self._sources += room.sources
+        self._serve(*room.sources)
         self.environment = room
+
+    def _serve(self, *sources: DeviceWorkloads) -> None:
+        self._sources = [self._broker, *sources]
+        self.told.ring()
 
     async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
@@ -179,7 +189,6 @@ class CyberwaveRoom:
                 pass
         for source in self._sources:
             loops.start(partial(self._relay, source), name="the device's own wishes")
-        self.told.ring()
         self.environment.follow(loops)
         held = self.environment.config
         while True:

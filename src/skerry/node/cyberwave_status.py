@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError
 from skerry.node.twin_ports import Publish
-from skerry.node.twins.config_dir import CREDENTIALS, ConfigDirectory
+from skerry.node.twins.config_dir import ConfigDirectory
+from skerry.node.twins.known_config import CREDENTIALS
 from skerry.wire.cyberwave import CyberwaveStatus, Tick, TwinDriver
 from skerry.wire.local import LinkStatus
 

@@ -147,7 +147,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
     `variables`: CYBERWAVE_* and ZENOH_*; those of the agent's environment over those of credentials.json. `token` is the
-    one in credentials.json. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
+    one in credentials.json, `signed_in` whether there is one, or was when that could last be read. `environment`: a UUID, or empty. `overrides`: images by twin. `video_devices`: by twin, that of
     all others at «»; ask `video_device`. `faults`: what could not be read, for people.
     """
 
@@ -158,6 +158,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     faults: tuple[str, ...] = ()
+    signed_in: bool = False
 
     def video_device(self, twin: str) -> str:
         """What a camera's driver is to open; empty: nothing is said."""

@@ -67,6 +67,11 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     config: Body = {}
     prefix: str = ""
 
+    @property
+    def twins(self) -> tuple[str, ...]:
+        """Its own, and its cameras."""
+        return (self.twin, *self.children)
+
 
 def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Assignment:
     """`files` are the paths of the twins' files that are there, the driver's own first."""
@@ -107,8 +112,8 @@ def recipe_of(assignment: Assignment) -> Recipe:
 def grant_of(assignment: Assignment) -> Grant:
     """What the tokens of its instances are good for."""
     recipe = recipe_of(assignment)
-    twins = (recipe.twin, *recipe.children)
-    return Grant("driver", assignment.workload, twins, recipe.environment, prefix=recipe.prefix)
+    name, environment = assignment.workload, recipe.environment
+    return Grant("driver", name, recipe.twins, environment, prefix=recipe.prefix)
 
 
 class Launches:
@@ -149,7 +154,9 @@ class Launches:
             # Its token says what it may speak for; Skerry's socket would say more.
             return replace(base, environment=own, extras=extras, socket=None, **common)
         if isinstance(base, ProcessLaunch):
-            view = self._views.linked(assignment.workload, recipe.files, secrets / CREDENTIALS)
+            view = self._views.linked(
+                assignment.workload, recipe.files, recipe.twins, secrets / CREDENTIALS
+            )
             around = {name: base.environment[name] for name in ("HOME", "PATH", "LANG")}
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
             if bus_inside(own):
@@ -168,7 +175,7 @@ class Launches:
     def _host(self, assignment: Assignment, secrets: Path) -> Body:
         """With its files mounted; an engine refuses a mount whose source is not there, and makes none."""
         recipe, name = recipe_of(assignment), assignment.workload
-        self._views.made(name, recipe.files)
+        self._views.made(name, recipe.files, recipe.twins)
         own = [file for file in recipe.files if Path(file).stem == recipe.twin]
         mounts = [
             *(_mount(file, f"{_INSIDE}/{Path(file).name}", writable=True) for file in own),
@@ -223,8 +230,9 @@ def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> B
     }
     shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
     if device.shared is not None and shares:
-        memory = _mount(str(device.shared), MEMORY_INSIDE, writable=True)
+        memory = _mount(str(device.shared.path), MEMORY_INSIDE, writable=True)
         host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
+        host["Ulimits"] = [*device.shared.limits, *plan.options.host.get("Ulimits", [])]
     if device.system != "linux":
         more = plan.options.host.get("ExtraHosts", [])
         host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]

@@ -6,9 +6,10 @@ stand here. A native driver is given links to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
+from skerry.core.cyberwave.camera_files import cameras_shown, edge_shown
 from skerry.kit.disk import Disk
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
@@ -17,8 +18,15 @@ CREDENTIALS = "credentials.json"
 BUS = "bus"
 """Beside the views."""
 
-_COMMON = ("fingerprint.json", "environment.json", "edge.json", "cameras.json")
-"""Files that hold no secret and that drivers may read."""
+_As = Callable[[bytes, Collection[str]], bytes]
+
+_COMMON: Mapping[str, _As] = {
+    "fingerprint.json": lambda text, _twins: text,
+    "environment.json": lambda text, _twins: text,
+    "edge.json": edge_shown,
+    "cameras.json": cameras_shown,
+}
+"""Files that drivers may read, and what of them."""
 
 
 class Views:
@@ -33,10 +41,10 @@ class Views:
         """Where a workload's view is."""
         return self._root / workload
 
-    def made(self, workload: str, files: Sequence[str]) -> Sequence[str]:
-        """Makes the view for a container, with empty files in the places of `files`; returns those. Raises Transient."""
+    def made(self, workload: str, files: Sequence[str], twins: Collection[str]) -> None:
+        """Makes the view for a container that serves `twins`, with empty files in the places of `files`. Raises Transient."""
         try:
-            view = self._common(workload)
+            view = self._common(workload, twins)
             for name in (*(Path(file).name for file in files), CREDENTIALS):
                 if not (view / name).is_file() or (view / name).is_symlink():
                     (view / name).unlink(missing_ok=True)
@@ -44,12 +52,13 @@ class Views:
             self._tidy(view, {Path(file).name for file in files})
         except OSError as error:
             raise _trouble(workload, error) from error
-        return files
 
-    def linked(self, workload: str, files: Sequence[str], credentials: Path) -> Path:
-        """Makes the view for a process: links to `files` and `credentials`. Raises Transient."""
+    def linked(
+        self, workload: str, files: Sequence[str], twins: Collection[str], credentials: Path
+    ) -> Path:
+        """Makes the view for a process that serves `twins`: links to `files` and `credentials`. Raises Transient."""
         try:
-            view = self._common(workload)
+            view = self._common(workload, twins)
             for target in (*map(Path, files), credentials):
                 _link(view / target.name, target)
             self._tidy(view, {Path(file).name for file in files})
@@ -67,12 +76,13 @@ class Views:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
 
-    def _common(self, workload: str) -> Path:
+    def _common(self, workload: str, twins: Collection[str]) -> Path:
         view = self.place(workload)
         if not view.is_dir():
             self._disk.make_directory("driver.view", view, 0o755)
-        for name in _COMMON:
-            text = _read(self._source / name)
+        for name, shown in _COMMON.items():
+            # One that cannot be read shows what it showed before, as far as that is these twins'.
+            text = _shown(self._source / name, shown, twins, view / name)
             if text is None:
                 (view / name).unlink(missing_ok=True)
             elif _read(view / name) != text:
@@ -83,6 +93,18 @@ class Views:
         for path in view.iterdir():
             if path.name not in files and path.name not in (*_COMMON, CREDENTIALS):
                 path.unlink()
+
+
+def _shown(source: Path, shown: _As, twins: Collection[str], before: Path) -> bytes | None:
+    """None: nothing."""
+    for path in (source, before):
+        try:
+            return shown(read_unlinked(path), twins)
+        except FileNotFoundError:
+            return None
+        except (OSError, InvalidInput):
+            continue
+    return None
 
 
 def _read(path: Path) -> bytes | None:

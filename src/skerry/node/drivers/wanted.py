@@ -71,6 +71,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
+        self.planned: Collection[str] = ()
+        """The twins that have a driver, whether or not it may be started now."""
         self._sources = sources
         self._launches = launches
         self._changes = changes
@@ -138,6 +140,7 @@ class DriverWorkloads:
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
+            self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()
@@ -147,7 +150,9 @@ class DriverWorkloads:
     def _planned(self) -> Plans:
         sources = self._sources
         networks = Networks(dict(self._networks), dict(self._refused))
-        return planned(sources.served(), sources.device(), networks)
+        known = {**self._running(), **self._wanted}
+        names = {recipe_of(one).twin: name for name, one in known.items()}
+        return planned(sources.served(), sources.device(), networks, names)
 
     def _troubles(self, plans: Plans) -> Sequence[Trouble]:
         """What is the matter with all drivers is told of those of which nothing else is."""
@@ -181,11 +186,7 @@ class DriverWorkloads:
 
     def _assignments(self, plans: Plans) -> dict[str, Assignment]:
         sources, device = self._sources, self._sources.device()
-        running = {
-            name: one
-            for name, one in sources.running().items()
-            if name.startswith(PREFIX) and one.local.recipe
-        }
+        running = self._running()
         if sources.barred():
             made = running
         else:
@@ -194,6 +195,14 @@ class DriverWorkloads:
                 plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
             }
         return {name: self._intended(one) for name, one in sorted(made.items())}
+
+    def _running(self) -> dict[str, Assignment]:
+        """Those of drivers."""
+        return {
+            name: one
+            for name, one in self._sources.running().items()
+            if name.startswith(PREFIX) and one.local.recipe
+        }
 
     def _made(self, plan: DriverPlan, device: Device) -> Assignment:
         files = [self._sources.file(uuid) for uuid in (plan.twin, *plan.children)]

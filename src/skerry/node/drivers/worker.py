@@ -22,7 +22,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, Transient
-from skerry.node.contracts.cyberwave import Surroundings, bus_inside
+from skerry.node.contracts.cyberwave import SharedMemory, Surroundings, bus_inside
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
@@ -46,6 +46,12 @@ SCRIPTS = "workers"
 
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
+
+TRY_AGAIN = 3600.0
+"""Seconds after which an image that could not be had is tried again: a registry is away for a day, an image is made later."""
+
+AFTER_RESTART = 60.0
+"""Seconds after a restart on purpose: that itself does not wait for a registry."""
 
 GONE_FOR = 5.0
 """Seconds for which there must be no script before the worker is ended: who copies files may remove them first."""
@@ -91,7 +97,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     mqtt_port: int
     system: str = "linux"
     memory: int = 0
-    shared: Path | None = None
+    shared: SharedMemory | None = None
 
 
 class WorkerWorkloads:
@@ -123,18 +129,25 @@ class WorkerWorkloads:
         self._held = self._waits = ""
         self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
         self._views = Views(places.views, places.directory, disk)
         self._gpu: bool | None = None
         self._granted: dict[str, tuple[str, Grant]] = {}
         """By instance, with its token."""
-        self._plain: set[str] = set()
+        self._plain: dict[str, int] = {}
+        """Images that could not be had, and when that was."""
 
     async def hold(self, why: str) -> None:
-        """The workers are to be down from now on; an empty `why`: not any more."""
-        if why and not self._held:
-            self._refreshes.order()
+        """The workers are to be down from now on; an empty `why`: not any more. What could not be had is tried again soon."""
+        if why:
+            self._gpu = None
+            self._bell.ring()
+            if not self._held:
+                self._refreshes.order()
+        else:
+            soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
+            self._plain = dict.fromkeys(self._plain, soon)
         self._held = why
         self.told.ring()
 
@@ -165,10 +178,11 @@ class WorkerWorkloads:
         credentials = self._places.secrets_at(assignment.workload, instance) / CREDENTIALS
         files = self._twin_files(assignment)
         names, name = [str(file) for file in files], assignment.workload
+        twins = _twins_of(assignment)
         if assignment.spec.container is None:
-            view = self._views.linked(name, names, credentials)
+            view = self._views.linked(name, names, twins, credentials)
         else:
-            self._views.made(name, names)
+            self._views.made(name, names, twins)
             view = self._views.place(name)
         bus = self._views.bus() if bus_inside(assignment.spec.env) else None
         shared = self._places.shared
@@ -196,7 +210,7 @@ class WorkerWorkloads:
                 await self._watch.watch([self._places.directory / SCRIPTS])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Finds out what is wanted now; returns after how many seconds to look again."""
@@ -260,12 +274,15 @@ class WorkerWorkloads:
         return own_assignment(worker_spec(plan))
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
-        """The first one that can be had, as far as that is known."""
-        tried = images(knobs, gpu=gpu)
+        """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""
+        tried, now = images(knobs, gpu=gpu), self._clock.monotonic_ns()
+        self._plain = {
+            image: since for image, since in self._plain.items() if now - since < TRY_AGAIN * NS
+        }
         for image, following in itertools.pairwise(tried):
             if image not in self._plain and (problem := self._sources.image_problem(image)):
                 log.warning("%s; the workers run from %s", problem, following)
-                self._plain.add(image)
+                self._plain[image] = now
         return next((one for one in tried if one not in self._plain), tried[-1])
 
     def _admit(self, assignment: Assignment, instance: str) -> str:
@@ -274,7 +291,7 @@ class WorkerWorkloads:
         grant = Grant(
             "worker",
             assignment.workload,
-            tuple(filter(None, env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))),
+            _twins_of(assignment),
             env["CYBERWAVE_ENVIRONMENT_UUID"],
             tuple(self._sources.workflows()),
             prefix_of(assignment.spec),
@@ -294,7 +311,7 @@ class WorkerWorkloads:
                 self._granted[instance] = self._tokens.give(instance, renewed), renewed
 
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
-        twins = filter(is_uuid, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(","))
+        twins = filter(is_uuid, _twins_of(assignment))
         files = [self._places.directory / f"{twin}.json" for twin in twins]
         return tuple(file for file in files if file.is_file())
 
@@ -322,6 +339,10 @@ class WorkerWorkloads:
         except OSError as error:
             raise Transient(f"cannot make directory {place}: {error.strerror}") from error
         return place, (*names, MANIFEST) if names else ()
+
+
+def _twins_of(assignment: Assignment) -> tuple[str, ...]:
+    return tuple(filter(None, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(",")))
 
 
 def _has_scripts(directory: Path) -> bool:

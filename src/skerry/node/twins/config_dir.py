@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 import msgspec
 
@@ -20,29 +21,27 @@ from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk, DiskOf, RealDisk
-from skerry.kit.errors import InvalidInput
+from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 from skerry.node.twin_ports import DeviceConfig
-from skerry.node.twins.config_files import (
-    Credentials,
-    Object,
-    credentials_of,
-    environment_of,
-    fingerprint_of,
-    object_of,
-    variables_in,
-    video_devices_of,
+from skerry.node.twins.config_files import Object, object_of, variables_in
+from skerry.node.twins.known_config import (
+    CREDENTIALS,
+    ENVIRONMENT,
+    FILES,
+    FINGERPRINT,
+    Found,
+    Known,
+    Reading,
+    reading,
 )
+from skerry.wire.codec import decode
 
 LEGACY = Path("/etc/cyberwave")
 """Where older versions had their files."""
 
 DIRECTORY = ".cyberwave"
 OVERRIDE = "CYBERWAVE_EDGE_CONFIG_DIR"
-
-CREDENTIALS, FINGERPRINT, ENVIRONMENT = "credentials.json", "fingerprint.json", "environment.json"
-EDGE, CAMERAS = "edge.json", "cameras.json"
-FILES = (CREDENTIALS, FINGERPRINT, ENVIRONMENT, EDGE, CAMERAS)
 
 MIGRATED = ".migrated"
 """Its being there says that nothing is migrated any more: who has signed out stays so."""
@@ -63,6 +62,14 @@ log = logging.getLogger(__name__)
 _Stamps = Mapping[str, tuple[int, int, int, int] | None]
 
 
+class KnownStore(Protocol):
+    """Keeps what the files came to when they could be read (`store.known_config`)."""
+
+    def read(self) -> bytes | None: ...
+
+    async def keep(self, body: bytes) -> None: ...
+
+
 class Host(msgspec.Struct, frozen=True):
     """What the system says of itself: `socket.gethostname()`, `uuid.getnode()`, `platform.system()`, `platform.machine()`."""
 
@@ -70,6 +77,13 @@ class Host(msgspec.Struct, frozen=True):
     node: int
     system: str
     machine: str
+
+
+class Own(msgspec.Struct, frozen=True):
+    """What holds before any file: the variables of the agent's own environment, and the environment of the settings."""
+
+    variables: Mapping[str, str] = {}
+    environment: str = ""
 
 
 def default_directory(
@@ -97,34 +111,41 @@ def disk_for(directory: Path) -> Disk:
 class ConfigDirectory:
     """The one at `path`. `open` comes first; `run` goes on for ever, and `changed` rings when `config` is another.
 
-    `own` are the variables of the agent's own environment; `environment` is the one of the settings.
+    `store` has what the agent before this one could read.
     """
 
     def __init__(
         self,
         path: Path,
-        own: Mapping[str, str],
+        own: Own,
         host: Host,
         disk: Disk,
         clock: Clock,
-        environment: str = "",
+        store: KnownStore,
     ) -> None:
         self.path = path
         self.changed = Bell()
         self.config = DeviceConfig("")
-        self._own = variables_in(own)
+        self.in_doubt = False
+        """Somebody has written which environment it is, and it cannot be read, nor could it ever."""
+        self._store = store
+        self._known = Known()
+        self._is_kept = True
+        self._own = variables_in(own.variables)
         self._host = host
         self._disk = disk
         self._clock = clock
-        self._environment = environment
+        self._environment = own.environment
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._stamps: _Stamps | None = None
         self._told: tuple[str, ...] = ()
 
     async def open(self, legacy: Path | None = None) -> DeviceConfig:
-        """Makes the directory, migrates `legacy` into it, and reads it. Raises nothing: what fails is among `faults`."""
+        """Makes the directory, migrates `legacy` into it, and reads it: what fails is among `faults`. Raises as the store does."""
         faults: list[str] = []
+        if kept := self._store.read():
+            self._known = decode(kept, Known, "what was known of the configuration directory")
         for step in (self._make, lambda: self._migrate(legacy)):
             try:
                 await asyncio.to_thread(step)
@@ -133,9 +154,19 @@ class ConfigDirectory:
         await self._read(faults)
         return self.config
 
+    def lead(self, name: str, target: Path) -> None:
+        """Makes a link there to what documentation says is there, unless something has that name already."""
+        path = self.path / name
+        if os.path.lexists(path):
+            return
+        try:
+            path.symlink_to(target)
+        except OSError as error:
+            log.warning("cannot make link %s: %s", path, error.strerror)
+
     def barred(self) -> str:
         """Why nothing may be started for this device's twins; empty: it may."""
-        if self.config.token:
+        if self.config.signed_in:
             return ""
         return (
             f"no credentials: {self.path / CREDENTIALS} has no token, so no driver and no worker is started. "
@@ -151,7 +182,7 @@ class ConfigDirectory:
                     await self._bell.within(seen, LOOK_EVERY, self._clock)
                 await self.look()
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> None:
         """Reads the files if one of them is another than at the last time."""
@@ -165,8 +196,11 @@ class ConfigDirectory:
                 break
             await self._clock.sleep(BETWEEN)
             self._stamps, found = await asyncio.to_thread(self._contents)
-        config = await asyncio.to_thread(self._config, found, faults)
+        read = reading(found, self._known)
+        config = await asyncio.to_thread(self._config, found, read, faults)
         is_another, self.config = config != self.config, config
+        self.in_doubt = read.in_doubt and not self._environment
+        await self._keep(read.known)
         said = tuple(filter(None, (*config.faults, self.barred())))
         for each in said:
             if each not in self._told:
@@ -175,50 +209,46 @@ class ConfigDirectory:
         if is_another:
             self.changed.ring()
 
-    def _config(
-        self, found: Mapping[str, Object | InvalidInput], faults: list[str]
-    ) -> DeviceConfig:
-        """What the contents come to. A file that is wrong is told and counts as empty."""
-        faults += [
-            f"{self.path / name} {content}"
-            for name, content in found.items()
-            if isinstance(content, InvalidInput)
-        ]
-        right = {
-            name: content
-            for name, content in found.items()
-            if not isinstance(content, InvalidInput)
-        }
-        credentials = credentials_of(right[CREDENTIALS]) if CREDENTIALS in right else Credentials()
-        faults += [f"{self.path / CREDENTIALS} {fault}" for fault in credentials.faults]
-        variables = {**credentials.variables, **self._own}
+    async def _keep(self, known: Known) -> None:
+        """What cannot be kept now is kept at a later look: that is for the next agent."""
+        if known == self._known and self._is_kept:
+            return
+        self._known, self._is_kept = known, False
+        try:
+            await self._store.keep(msgspec.json.encode(known, order="sorted"))
+        except Transient as error:
+            log.warning("cannot keep what %s says: %s", self.path, error)
+            return
+        self._is_kept = True
+
+    def _config(self, found: Found, read: Reading, faults: list[str]) -> DeviceConfig:
+        """What the contents come to."""
+        known = read.known
+        faults += [f"{self.path / name} {fault}" for name, fault in read.faults]
+        variables = {**known.variables, **self._own}
         wrong = prefix_faults(variables)
         variables = {name: value for name, value in variables.items() if name not in wrong}
         faults += [*wrong.values(), *knobs_of(variables).faults]
         variables = usable(variables)
-        environment = self._environment
-        if not environment and ENVIRONMENT in right:
-            try:
-                environment = environment_of(right[ENVIRONMENT])
-            except InvalidInput as error:
-                faults.append(f"{self.path / ENVIRONMENT} {error}")
         return DeviceConfig(
-            self._fingerprint(variables, found, faults),
-            credentials.token,
-            environment,
+            self._fingerprint(variables, found, known, faults),
+            read.token,
+            self._environment or known.environment,
             variables,
-            credentials.overrides,
-            video_devices_of(right.get(EDGE, {}), right.get(CAMERAS, {})),
+            known.overrides,
+            known.video_devices,
             tuple(dict.fromkeys(faults)),
+            known.signed_in,
         )
 
     def _fingerprint(
         self,
         variables: Mapping[str, str],
-        found: Mapping[str, Object | InvalidInput],
+        found: Found,
+        known: Known,
         faults: list[str],
     ) -> str:
-        """What is said, else what is stored, else what the system says; that is stored."""
+        """What is said, else what is stored, else what the system says; that is stored where nothing is."""
         said = variables.get("CYBERWAVE_EDGE_UUID", "").strip()
         if is_fingerprint(said):
             return said
@@ -227,19 +257,13 @@ class ConfigDirectory:
                 "CYBERWAVE_EDGE_UUID has something else than letters, digits, «-», «_», «.»"
             )
         made = fingerprint(self._host.name, self._host.node, self._host.system, self._host.machine)
-        stored = found.get(FINGERPRINT)
-        if stored is None:
+        if FINGERPRINT not in found:
             text = msgspec.json.encode({"fingerprint": made}) + b"\n"
             try:
                 self._disk.write_atomic("config.fingerprint", self.path / FINGERPRINT, text)
             except OSError as error:
                 faults.append(f"cannot write {self.path / FINGERPRINT}: {error.strerror}")
-            return made
-        try:
-            return made if isinstance(stored, InvalidInput) else fingerprint_of(stored)
-        except InvalidInput as error:
-            faults.append(f"{self.path / FINGERPRINT} {error}")
-            return made
+        return known.fingerprint or made
 
     def _contents(self) -> tuple[_Stamps, dict[str, Object | InvalidInput]]:
         """The files that are there, or why one cannot be used; and which they were before they were read."""

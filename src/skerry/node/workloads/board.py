@@ -166,6 +166,10 @@ class Board:
         for instance in self.restarts.keys() - self._owners.keys():
             self._release(instance)
 
+    def owns(self, instance: str) -> bool:
+        """Whether a row has this instance."""
+        return instance in self._owners
+
     def acknowledged(self, instance: str) -> None:
         """The runtime has forgotten the instance."""
         self.unacknowledged.discard(instance)

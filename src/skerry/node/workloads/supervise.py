@@ -6,14 +6,22 @@ reported and acknowledged by two loops of its own, so neither the hub's side nor
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
 from skerry.kit.bell import Bell
-from skerry.kit.errors import NotFound
+from skerry.kit.errors import NotFound, SkerryError
 from skerry.kit.tasks import Guard, Tasks, supervised
-from skerry.node.ports import Excess, Living, Restarted, RunningInstance, StoredInstance
+from skerry.node.ports import (
+    Excess,
+    InstanceExit,
+    Living,
+    Restarted,
+    RunningInstance,
+    StoredInstance,
+)
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.workloads.attach import after_reboot, attach, not_listed
 from skerry.node.workloads.board import Board
@@ -24,7 +32,9 @@ from skerry.node.workloads.plan import Facts
 from skerry.node.workloads.readiness import Prober
 from skerry.node.workloads.transitions import status_of
 from skerry.node.workloads.unit import Unit
-from skerry.wire.workload import Assignment, WorkloadStatus
+from skerry.wire.workload import Assignment, Exit, WorkloadStatus
+
+log = logging.getLogger(__name__)
 
 
 class Desired(Protocol):
@@ -81,6 +91,8 @@ class Supervisor:
         self._board = Board(memory_limit, tools.clock.monotonic_ns)
         self._units: dict[str, Unit] = {}
         self._listed: list[RunningInstance] = []
+        self._unasked: list[ActualWorkload] = []
+        """Rows whose instance the runtime could not be asked for: nobody knows whether it lives."""
 
     async def run(self) -> None:
         """Attaches to the runtime, then supervises until cancelled."""
@@ -90,6 +102,8 @@ class Supervisor:
             tasks.forever(self._report(), name="workloads: report statuses")
             tasks.forever(self._acknowledge(), name="workloads: acknowledge exits")
             tasks.forever(self._heed_needs(), name="workloads: needs")
+            for one in self._unasked:
+                _ = tasks.start(self._ask_again(one), name=f"look for workload «{one.name}»")
             try:
                 await self._follow(tasks)
             finally:
@@ -155,12 +169,14 @@ class Supervisor:
         """Makes store and runtime agree. Exits that come meanwhile are on the board, and judged by their units."""
         tools, board = self._tools, self._board
         actual, running = tools.instances.load(), list(self._listed)
-        if unlisted := not_listed(actual, running, board.exits):
-            running += await tools.runtime.adopt([self._stored(one) for one in unlisted])
+        unlisted, self._unasked = not_listed(actual, running, board.exits), []
+        if known := [stored for one in unlisted if (stored := self._stored(one)) is not None]:
+            running += await tools.runtime.adopt(known)
+        unasked = {one.instance.id for one in self._unasked if one.instance is not None}
         found = attach(
             actual,
             running,
-            board.exits,
+            board.exits.keys() | unasked,
             tools.moment(),
             tools.chance,
             started=tools.instances.started(),
@@ -171,10 +187,35 @@ class Supervisor:
             await tools.runtime.signal(instance, "SIGKILL")
         board.attach(tools.instances.load().values())
 
-    def _stored(self, one: ActualWorkload) -> StoredInstance:
+    def _stored(self, one: ActualWorkload) -> StoredInstance | None:
+        """None: it cannot be said what to ask for; that is its own affair, and no other workload waits for it."""
+        try:
+            return self._asked_for(one)
+        except (SkerryError, OSError) as error:
+            log.warning("cannot look for workload «%s», trying again: %s", one.name, error)
+            self._unasked.append(one)
+            return None
+
+    def _asked_for(self, one: ActualWorkload) -> StoredInstance:
         assert one.instance is not None  # noqa: S101 - not_listed() returns only such
         launch = self._tools.launch_for(one.assignment, one.instance.id)
         return StoredInstance(launch, one.instance.identity)
+
+    async def _ask_again(self, one: ActualWorkload) -> None:
+        """Until it is known whether its instance lives; meanwhile its row stands as the agent before this one left it."""
+        guard = self._guard(f"look for workload «{one.name}»")
+
+        async def once() -> None:
+            stored = self._asked_for(one)
+            if not await self._tools.runtime.adopt([stored]):
+                gone = Exit(at=self._tools.moment().wall)
+                self._board.exited(InstanceExit(stored.launch.instance, gone))
+
+        while self._has(one) and not await guard.run(once):
+            pass
+
+    def _has(self, one: ActualWorkload) -> bool:
+        return one.instance is not None and self._board.owns(one.instance.id)
 
     async def _follow(self, tasks: Tasks) -> None:
         guard = self._guard("follow wishes")
