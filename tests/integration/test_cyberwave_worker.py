@@ -46,7 +46,7 @@ class Site:
         """None: no engine answers."""
         self.problems: dict[str, str] = {}
         self.running: Mapping[str, Assignment] = {}
-        self.barred = ""
+        self.barred = self.waits = ""
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
         self.clock: Clock = SystemClock()
@@ -63,6 +63,7 @@ class Site:
             image_problem=lambda image: self.problems.get(image, ""),
             running=lambda: self.running,
             barred=lambda: self.barred,
+            waits=lambda: self.waits,
             command=self.command,
         )
         places = WorkerPlaces(
@@ -121,6 +122,33 @@ def _usual(assignment: Assignment, instance: str) -> Launch:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
+
+
+async def test_it_is_told_when_the_workers_may_start(site: Site) -> None:
+    site.waits = "waits until drivers are started: arm"
+    site.script()
+    found = await site.look()
+    assert found is not None
+    assert found.local.waits == site.waits
+    told = site.workloads.told.count
+    site.waits = ""
+    found = await site.look()
+    assert found is not None
+    assert (found.local.waits, site.workloads.told.count) == ("", told + 1)
+
+
+async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(site: Site) -> None:
+    site.script()
+    before = await site.look()
+    assert before is not None
+    assert before.local.refreshes == 1
+    site.running = {NAME: before}
+    site.workloads = site.again()
+    for why, expected in (("", 0), ("everything is restarted", 1), ("", 1), ("again", 2)):
+        await site.workloads.hold(why)
+        found = await site.look()
+        assert found is not None
+        assert found.local.refreshes == expected
 
 
 async def test_case_33_nothing_is_wanted_without_a_script(site: Site) -> None:

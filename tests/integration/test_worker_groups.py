@@ -318,6 +318,30 @@ async def test_a_reload_waits_for_its_models_while_the_old_worker_goes_on(shop: 
     assert shop.history() == [("reload", "x.py")]
 
 
+async def test_a_start_by_hand_asks_for_a_newer_image_where_the_device_does_and_a_change_does_not(
+    shop: Workshop,
+) -> None:
+    shop.write("1")
+    shop.want()
+    await shop.starts(1)
+    [of_hub] = await shop.rig.wishes.assignments()
+    of_device = msgspec.structs.replace(of_hub, local=LocalIntent(refreshes=1, waits="for all"))
+
+    def asked() -> list[int | None]:
+        amended = [shop.groups.amended(one) for one in (of_device, of_hub)]
+        assert amended[0].local.waits == "for all"
+        assert [shop.groups.missing(one) for one in amended] == ["", ""]
+        return [one.local.refreshes for one in amended]
+
+    assert asked() == [1, None]
+    shop.write("2")
+    await shop.starts(2)
+    assert asked() == [1, None]
+    await shop.groups.order("a", "restart", "ada")
+    await shop.starts(3)
+    assert asked() == [2, None]
+
+
 async def test_another_directory_is_a_change_of_the_spec_and_no_reload(shop: Workshop) -> None:
     shop.write("1")
     shop.want()
