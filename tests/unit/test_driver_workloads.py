@@ -77,10 +77,13 @@ async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: 
     again.engine = False
     again.started = before
     assert await again.look() == before
+    assert not again.workloads.knows_networks
+    assert again.workloads.hosts() == {"172.20.0.1"}
     again.engine, again.gateways = True, {"robots": "172.20.0.1"}
     found = await again.look()
     assert found[NAME] == before[NAME]
     assert len(found) == 2
+    assert again.workloads.knows_networks
     again.barred = "no credentials"
     assert await again.look() == before
 
