@@ -127,28 +127,22 @@ def site(tmp_path: Path) -> Site:
 async def test_it_is_told_when_the_workers_may_start(site: Site) -> None:
     site.waits = "waits until drivers are started: arm"
     site.script()
-    found = await site.look()
-    assert found is not None
-    assert found.local.waits == site.waits
-    told = site.workloads.told.count
-    site.waits = ""
-    found = await site.look()
-    assert found is not None
-    assert (found.local.waits, site.workloads.told.count) == ("", told + 1)
+    await site.workloads.look()
+    assert [one.local.waits for one in site.workloads.wanted()] == [site.waits]
+    told, site.waits = site.workloads.told.count, ""
+    await site.workloads.look()
+    assert site.workloads.told.count == told + 1
 
 
 async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(site: Site) -> None:
     site.script()
-    before = await site.look()
-    assert before is not None
-    assert before.local.refreshes == 1
-    site.running = {NAME: before}
-    site.workloads = site.again()
+    await site.workloads.look()
+    [before] = site.workloads.wanted()
+    site.running, site.workloads = {NAME: before}, site.again()
     for why, expected in (("", 0), ("everything is restarted", 1), ("", 1), ("again", 2)):
         await site.workloads.hold(why)
-        found = await site.look()
-        assert found is not None
-        assert found.local.refreshes == expected
+        await site.workloads.look()
+        assert [one.local.refreshes for one in site.workloads.wanted()] == [expected]
 
 
 async def test_case_33_nothing_is_wanted_without_a_script(site: Site) -> None:
