@@ -213,7 +213,7 @@ async def test_the_order_of_twins_restarts_nothing_and_another_twin_does(site: S
     assert after.spec != before.spec
 
 
-async def test_case_46_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
+async def test_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
     site.script()
     site.gpus = True
     assert await site.image() == f"{PLAIN}-gpu"

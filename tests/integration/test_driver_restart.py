@@ -115,7 +115,7 @@ def store(writer: SqliteWriter) -> DriverStore:
 STEPS = ["sync", "exchange", "hold worker", "hold driver", "hold driver", "hold worker", "clear", "exchange", "sync", "again", "release driver", "release worker"]  # fmt: skip
 
 
-async def test_case_30_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
+async def test_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
     store: DriverStore,
 ) -> None:
     site = Site(store)
