@@ -66,3 +66,8 @@ def log_of(node: Node, workload: str) -> str:
     """What is in its log."""
     path = node.directory / "logs" / workload / "current.log"
     return path.read_text() if path.exists() else ""
+
+
+def remove_image(engine: TestEngine, image: str) -> None:
+    """It is gone, whoever uses it."""
+    ask(engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")

@@ -96,6 +96,7 @@ class Rig:
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
@@ -136,6 +137,8 @@ class Rig:
             lambda: self.started,
             lambda: self.barred,
             self._held,
+            lambda: self.waits,
+            lambda: self.problem,
         )
 
     async def _run(self, words: Sequence[str]) -> str:

@@ -171,7 +171,11 @@ async def test_the_one_edge_is_this_device(short_dir: Path) -> None:
         ]
         await site.ask("POST", "edges", {"fingerprint": "another"}, status=409)
         await site.ask("GET", f"edges/{ARM}", status=404)
-        await site.ask("PUT", f"edges/{edge['uuid']}", {"name": "mine"}, status=403)
+        call = f"edges/{edge['uuid']}"
+        await site.ask("PUT", call, {"name": "mine"}, status=403)
+        await site.ask("POST", f"{call}/restart-core", {}, status=403)
+        await site.ask("DELETE", f"{call}/twins/{ARM}", status=403)
+        await site.ask("PUT", f"{call}/twins/{ARM}/camera-config", {}, status=410)
 
 
 async def test_one_program_does_not_keep_the_others_out(short_dir: Path) -> None:

@@ -173,7 +173,7 @@ async def test_many_names_that_become_quiet_are_told_of_together(
 
 
 async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -> None:
-    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+    with GateRig(short_dir, memory_dir, limit=600_000) as rig:
         device = driven(rig)
         device.subscribe(POSITION)
         for _ in range(5):
@@ -193,7 +193,7 @@ async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -
 async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
     short_dir: Path, memory_dir: Path
 ) -> None:
-    with GateRig(short_dir, memory_dir, limit=400_000) as rig:
+    with GateRig(short_dir, memory_dir, limit=600_000) as rig:
         device = driven(rig)
         sent = [f"{n} {'x' * 5000}" for n in range(300)]
         for each in sent:

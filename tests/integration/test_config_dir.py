@@ -295,6 +295,24 @@ async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path)
         assert (each.stat().st_uid, each.stat().st_gid) == owner
 
 
+async def test_models_are_found_where_the_documentation_says(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = tmp_path / "data" / "models"
+    directory = config_in(tmp_path / "config")
+    await directory.open()
+    for _ in range(2):
+        directory.lead("models", cache)
+        assert (tmp_path / "config" / "models").readlink() == cache
+    (tmp_path / "config" / "models").unlink()
+    (tmp_path / "config" / "models").mkdir()
+    directory.lead("models", cache)
+    assert not (tmp_path / "config" / "models").is_symlink()
+    assert "cannot make link" not in caplog.text
+    config_in(tmp_path / "gone").lead("models", cache)
+    assert "cannot make link" in caplog.text
+
+
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     config = await config_in(tmp_path / "file" / ".cyberwave").open()

@@ -335,3 +335,39 @@ async def test_a_twin_that_is_not_this_devices_any_more_is_forgotten(watched: Wa
     watched.rig.served = []
     await watched.look()
     assert watched.store.marks() == {}
+
+
+async def test_a_start_that_another_takes_the_place_of_is_over(watched: Watched) -> None:
+    await watched.look()
+    await watched.see("running", seconds=1)
+    watched.rig.served = [twin(ARM, "-e", "A=1")]
+    await watched.see("stopping", seconds=1)
+    assert not watched.alerts.of("driver_starting")
+    await watched.see("starting", seconds=1)
+    assert watched.alert("driver_starting").metadata["phase"] == "container_created"
+
+
+async def test_a_start_that_an_earlier_agent_has_told_of_is_over_with_the_next_one(
+    watched: Watched, writer: SqliteWriter
+) -> None:
+    await watched.look()
+    again = Watched(writer, watched.rig, watched.alerts)
+    await again.see("starting", seconds=1)
+    assert len(watched.alerts.of("driver_starting")) == 1
+    await again.see("running", seconds=1)
+    await again.see("running", seconds=6)
+    assert not watched.alerts.of("driver_starting")
+
+
+async def test_of_a_driver_that_nobody_wants_any_more_nothing_is_left_to_be_told(
+    watched: Watched,
+) -> None:
+    await watched.see("starting")
+    await watched.see("failed", message="no such image")
+    watched.rig.barred = "nobody has signed in"
+    await watched.look()
+    assert watched.alert("driver_start_failure")
+    watched.rig.served = [twin(x=1)]
+    await watched.look()
+    assert not [*watched.alerts.of("driver_starting"), *watched.alerts.of("driver_start_failure")]
+    assert watched.alert("error").count == 1

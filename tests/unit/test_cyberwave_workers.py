@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.keeper.log_rules import LogRules
-from skerry.node.contracts.cyberwave import Surroundings
+from skerry.node.contracts.cyberwave import SharedMemory, Surroundings
 from skerry.node.contracts.cyberwave_worker import (
     Places,
     WorkerPlan,
@@ -21,6 +21,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_launch,
     worker_spec,
 )
+from skerry.node.cyberwave_places import may_raise_limits
 from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
@@ -37,7 +38,7 @@ PLACES = Places(
     Path("/r/models"),
     ("yolov8n", "manifest.json"),
     (Path(f"/cfg/{ARM}.json"),),
-    shared=Path("/m/shared"),
+    shared=SharedMemory(Path("/m/shared"), locks=True),
 )
 RULES = LogRules(1, 1, None, known=True, patterns=[])
 
@@ -202,6 +203,30 @@ def test_case_44_shared_memory_has_both_names_and_is_that_of_the_containers(
     assert "IpcMode" not in host(body)
     memory = {"Type": "bind", "Source": "/m/shared", "Target": "/dev/shm", "ReadOnly": False}  # noqa: S108 - as above
     assert (memory in msgspec.convert(host(body)["Mounts"], list[dict[str, object]])) == shares
+    # Zenoh locks what it shares: with a container's usual 8 MiB of that it copies every sample.
+    locks = [{"Name": "memlock", "Soft": -1, "Hard": -1}]
+    assert host(body)["Ulimits"] == (locks if shares else [])
+    assert (
+        SharedMemory(Path("/m")).limits == []
+    )  # an engine that may not raise limits would refuse it
+
+
+@pytest.mark.parametrize(
+    ("status", "may"),
+    [
+        ("CapEff:\t000001ffffffffff\n", True),
+        ("CapEff:\t000001fffeffffff\n", False),
+        ("CapEff:\t0000000000000000\n", False),
+        ("", False),
+    ],
+)
+def test_limits_are_raised_where_the_device_allows_it(
+    tmp_path: Path, status: str, *, may: bool
+) -> None:
+    process = tmp_path / "status"
+    assert not may_raise_limits(process)
+    process.write_text(f"Name:\tpython\n{status}")
+    assert may_raise_limits(process) == may
 
 
 def test_the_devices_own_secrets_stay_with_it() -> None:

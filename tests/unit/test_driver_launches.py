@@ -1,22 +1,36 @@
-"""What drivers are started with, and when what runs is replaced."""
+"""What drivers are started with."""
 
 from __future__ import annotations
 
 import json
 import os
 from pathlib import Path
+from typing import Any
 
+import msgspec
 from msgspec.structs import replace
-from tests.driver_rig import ARM, CAMERA, ENVIRONMENT, OTHER, Rig, camera, device, twin, with_config
+from tests.driver_rig import (
+    ARM,
+    CAMERA,
+    ENVIRONMENT,
+    OTHER,
+    Rig,
+    camera,
+    device,
+    twin,
+)
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.broker.tokens import token_of
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
-from skerry.node.workloads.changes import in_force, needs_restart
+from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
+
+EMPTY = {"HostConfig": {}, "Env": [], "Labels": {}}
 
 NAME = f"cyberwave-driver-{ARM[:8]}"
 
@@ -48,13 +62,21 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     tmp_path: Path,
 ) -> None:
     shared = tmp_path / "shared"
-    on = replace(device(tmp_path), shared=shared)
+    on = replace(device(tmp_path), shared=SharedMemory(shared, locks=True))
     memory = mount(str(shared), "/dev/shm", writable=True)  # noqa: S108 - Zenoh's place
-    for params, shares in ((("-e", "ZENOH_SHARED_MEMORY=true"), True), ((), False)):
+    share, limit = ("-e", "ZENOH_SHARED_MEMORY=true"), ("--ulimit", "memlock=1:2")
+    unlimited = {"Name": "memlock", "Soft": -1, "Hard": -1}
+    for params, shares, locks in (
+        (share, True, unlimited),
+        ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((), False, None),
+    ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
         assert isinstance(launch, ContainerLaunch)
         assert (memory in launch.extras.host["Mounts"]) == shares
         assert "IpcMode" not in launch.extras.host
+        host = msgspec.convert(with_extras(EMPTY, launch.extras)["HostConfig"], dict[str, Any])
+        assert host.get("Ulimits", []) == ([locks] if locks else [])
 
 
 async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
@@ -256,72 +278,6 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     assert environment["A"] == "1"
     assert {"HOME", "PATH", "LANG"} < environment.keys()
     assert not [name for name in environment if name.startswith("SKERRY_")]
-
-
-async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    (held,) = (await rig.look()).values()
-    again = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    assert (await again.look())[NAME] == held
-    renamed = replace(
-        twin(ARM, "--group-add", "dialout"), asset={"registry_id": "example/arm", "name": "Arm"}
-    )
-    changes = [
-        Rig(tmp_path, twin(ARM, "--group-add", "video")),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), camera()),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), on=device(tmp_path, CYBERWAVE_X="1")),
-    ]
-    for rig_ in changes:
-        wish = (await rig_.look())[NAME]
-        assert needs_restart(held, wish)
-        assert not in_force(held, wish)
-    assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
-
-
-async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
-    """Marks of drivers go by a digest of it."""
-    native = twin(OTHER, drivers={"default": {"command": ["arm"]}})
-    rig = Rig(tmp_path, twin(ARM, "--gpus", "1", "-m", "1g"), native, on=device(tmp_path, "arm"))
-    for assignment in (await rig.look()).values():
-        assert encode(decode(encode(assignment), Assignment, "assignment")) == encode(assignment)
-
-
-async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
-    rig.gateways["robots"] = "172.20.0.1"
-    before = await rig.look()
-    again = Rig(tmp_path, twin(ARM, "--network", "robots"), twin(OTHER, "--network", "robots"))
-    again.engine = False
-    again.started = before
-    assert await again.look() == before
-    assert not again.workloads.knows_networks
-    assert again.workloads.hosts() == {"172.20.0.1"}
-    again.engine, again.gateways = True, {"robots": "172.20.0.1"}
-    found = await again.look()
-    assert found[NAME] == before[NAME]
-    assert len(found) == 2
-    assert again.workloads.knows_networks
-    again.barred = "no credentials"
-    assert await again.look() == before
-
-
-async def test_a_driver_that_is_held_is_down_and_its_status_says_why(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    rig.held[NAME] = "it keeps failing"
-    local = (await rig.look())[NAME].local
-    assert (local.stopped, local.held) == (True, "it keeps failing")
-
-
-async def test_a_change_is_told_and_none_is_not(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    await rig.look()
-    await rig.look()
-    assert rig.workloads.told.count == 1
-    rig.device = with_config(rig.device, variables={"CYBERWAVE_X": "1"})
-    await rig.look()
-    assert rig.workloads.told.count == 2
 
 
 async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:

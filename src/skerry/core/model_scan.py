@@ -175,14 +175,14 @@ class _Script:
                 result = [text], True
             case ast.IfExp(body=first, orelse=second):
                 result = self._all([first, second], seen)
+            case ast.BoolOp(values=each) | ast.List(elts=each) | ast.Tuple(elts=each):
+                result = self._all(each, seen)
             case ast.NamedExpr(value=value):
                 result = self._texts(value, seen)
             case ast.JoinedStr() | ast.BinOp(op=ast.Add()):
                 result = self._joined(node, seen)
             case ast.Subscript(value=value):
                 result = self._items(value, seen, "values")
-            case ast.BoolOp(values=items) | ast.List(elts=items) | ast.Tuple(elts=items):
-                result = self._all(items, seen)
             case ast.Call(func=function, args=[_, default]) if _dotted(function).endswith(
                 tuple(_ENVIRONMENT)
             ):

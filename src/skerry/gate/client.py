@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Protocol
+from collections.abc import Callable
 
 from skerry.gate import packets
 from skerry.gate.answers import Partial, Withheld, refusal_of
@@ -48,24 +48,21 @@ _NOT_FORWARDED = frozenset(
 )
 
 
-class Owner(Protocol):
-    """Who keeps the clients."""
-
-    def admits(self, client: Client) -> bool:
-        """Whether one more may come in with its token."""
-
-    def left(self, client: Client) -> None:
-        """It is gone."""
-
-
 class Client:
-    """An accepted connection, until it is gone."""
+    """An accepted connection, until it is gone; then `left` is called. `admits`: whether one more may come in with its token."""
 
-    def __init__(self, sock: socket.socket, around: Surroundings, owner: Owner) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        around: Surroundings,
+        admits: Callable[[Client], bool],
+        left: Callable[[Client], object],
+    ) -> None:
         self.holder: Holder | None = None
         """Who it is, once it has signed in."""
         self._around = around
-        self._owner = owner
+        self._admits = admits
+        self._left = left
         self._down = Stream(sock, around.loop, self._said, self._end)
         self._up: Stream | None = None
         self._place = Place(
@@ -112,7 +109,7 @@ class Client:
         if self._at_door:
             self._leave_door()
         self._leave_will()
-        self._owner.left(self)
+        self._left(self)
         if self._up:
             self._up.finish()
         self._down.finish()
@@ -205,7 +202,7 @@ class Client:
         self.holder = holder
         self._assigned = "" if asked.client_id else f"gate-{os.urandom(8).hex()}"
         self._id = f"{holder.digest[:16]}-{holder.scope.mark()}-{asked.client_id or self._assigned}"
-        if not self._owner.admits(self):
+        if not self._admits(self):
             self._turn_away(asked.level, packets.QUOTA_EXCEEDED)
             return
         self._reader.limit = self._around.largest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from skerry.gate.records import NamedTuple
 from skerry.keeper.loop import Loop
 
 HERE = "127.0.0.1"

@@ -207,8 +207,8 @@ def _build(
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
     book = DeviceBook(_contract(settings, name, secrets).launch_for)
     models = models_on_demand(settings, way, host, instances, sync)
-    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models], host, book=book)  # fmt: skip
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models, containers], host, book=book)  # fmt: skip
     runtime = _runtimes(settings, host, isolation, containers, secrets)
     supervisor = Supervisor(
         Tools(instances, runtime, book.launch_for, clock, host.chance, host.disk),
@@ -227,10 +227,8 @@ def _build(
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings=settings, host=host, owner=owner, quality=quality,
-        opened=store, records=records, files=files, shared=shared, instances=instances,
-        containers=containers, supervisor=supervisor, groups=groups, usual=book.usual, secrets_at=secrets.files.directory,
-        logs=logs, events=events, sync=sync, named=named, models=models,
+        settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files, shared=shared, logs=logs, instances=instances,
+        containers=containers, supervisor=supervisor, groups=groups, named=named, models=models, events=events, sync=sync, usual=book.usual, secrets_at=secrets.files.directory,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
@@ -304,7 +302,7 @@ def _wishes(
     instances: InstanceStore,
     endpoints: Endpoints,
     sync: Sync,
-    models: Sequence[LocalWishes],
+    others: Sequence[LocalWishes],
     host: Host,
     *,
     book: DeviceBook,
@@ -314,8 +312,8 @@ def _wishes(
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
-        store.state, link, host.clock, endpoints.prepare, [groups, *models], book
-    )  # groups say what scripts name, `models` add it and take out what cannot be had
+        store.state, link, host.clock, endpoints.prepare, [groups, *others], book
+    )  # groups say what scripts name, models among the others add it and take out what cannot be had
     return desired, groups
 
 

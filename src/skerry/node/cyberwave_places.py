@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import pwd
+import re
 import secrets
 import shutil
 import uuid
@@ -35,6 +36,10 @@ _LARGEST = 32 * 1024 * 1024
 _ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
+
+_EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
+_SYS_RESOURCE = 24
+"""The capability's bit."""
 
 _SECRET = "secret"  # noqa: S105 - a file's name
 
@@ -73,6 +78,15 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
 def shared_memory(plan: GatePlan) -> Path:
     """What containers of drivers and workers share with each other, and with nobody else."""
     return plan.journal.parent / "shared"
+
+
+def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
+    """Whether this process may, and so an engine of root's on this device."""
+    try:
+        found = _EFFECTIVE.search(process.read_text())
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
 
 
 def mosquitto(chosen: Path | None) -> Path:

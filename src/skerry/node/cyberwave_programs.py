@@ -25,11 +25,11 @@ from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
-from skerry.node.contracts.cyberwave import ROUTER
+from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import shared_memory
+from skerry.node.cyberwave_places import may_raise_limits, shared_memory
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.room import DriverParts, DriverRoom
@@ -117,7 +117,7 @@ class Programs:
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
         )
-        loops.start(self.worker.follow, name="workers")
+        loops.start(partial(self.worker.follow, [self.room.order.told]), name="workers")
         loops.start(self._worker_watch.follow, name="alerts of workers")
         loops.start(self._worker_watch.publish_health, name="health of workers")
 
@@ -153,8 +153,11 @@ class Programs:
             settings.cyberwave.rest_port,
             settings.cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
+
+    def _shared_memory(self) -> SharedMemory:
+        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)
@@ -182,6 +185,9 @@ class Programs:
             running=self._running().get(ROUTER),
         )
 
+    def _router(self) -> Assignment | None:
+        return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
+
     async def _follow_bus(self) -> None:
         seen = 0
         while True:
@@ -202,6 +208,7 @@ class Programs:
             gateway=self._engine.gateway,
             running=self._running,
             barred=twins.directory.barred,
+            router=self._router,
             tokens=self._gate.tokens,
             said=twins.said,
             publish=self._gate.link,
@@ -245,6 +252,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
+            waits=lambda: self.room.order.workers,
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
@@ -258,7 +266,7 @@ class Programs:
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
             os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
-            shared_memory(self._gate.plan),
+            self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
         return WorkerWorkloads(

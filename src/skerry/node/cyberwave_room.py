@@ -35,6 +35,7 @@ from skerry.node.cyberwave_places import (
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -76,6 +77,7 @@ class CyberwaveRoom:
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
+        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)

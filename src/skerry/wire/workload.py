@@ -273,6 +273,9 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     A higher `reloads` than last time asks for a restart. `stopped`: a person at the device wants it down.
     `models` are those that its scripts load. `held`: why the device itself wants it down, which stands in its status
     then. `recipe` is what a contract of this device makes a start of besides the spec: another one, another instance.
+    `waits`: why it is not started yet; what runs goes on. `refreshes`: None: its image is fetched as the spec says; a
+    higher number than last time: a newer one is looked for before it is started, and one that is here serves where the
+    registry gives none soon.
     """
 
     reloads: int = 0
@@ -280,6 +283,8 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     models: list[str] = []
     held: str = ""
     recipe: str = ""
+    waits: str = ""
+    refreshes: int | None = None
 
 
 class Assignment(msgspec.Struct, frozen=True):

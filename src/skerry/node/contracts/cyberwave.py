@@ -7,6 +7,7 @@ are this node's own: a driver never speaks with the hub, and its key is good for
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -57,6 +58,22 @@ class Surroundings(msgspec.Struct, frozen=True):
     device: Mapping[str, str] = {}
     router: str = ""
     system: str = "linux"
+
+
+class SharedMemory(msgspec.Struct, frozen=True):
+    """What containers of drivers and workers share with each other. `locks`: they may lock as much of it as they like.
+
+    Zenoh locks all that it shares, which is more than a container may usually do, and shares nothing where it cannot. An
+    engine that may not allow it would not start them.
+    """
+
+    path: Path
+    locks: bool = False
+
+    @property
+    def limits(self) -> list[dict[str, object]]:
+        """The engine's `Ulimits`."""
+        return [{"Name": "memlock", "Soft": -1, "Hard": -1}] if self.locks else []
 
 
 class DriverFacts(msgspec.Struct, frozen=True):

@@ -18,6 +18,7 @@ from skerry.node.contracts.cyberwave import (
     MEMORY_INSIDE,
     MODELS_INSIDE,
     STATUS_INSIDE,
+    SharedMemory,
     Surroundings,
     WorkerFacts,
     bus_inside,
@@ -96,7 +97,7 @@ class Places(msgspec.Struct, frozen=True):
     fetched: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
     bus: Path | None = None
-    shared: Path | None = None
+    shared: SharedMemory | None = None
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -173,12 +174,13 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         mounts.append(_mount(places.bus, bus_inside(environment), writable=True))
     if base.models is not None:
         mounts += [_mount(base.models / name, f"{MODELS_INSIDE}/{name}") for name in places.fetched]
-    if places.shared is not None and environment.get("ZENOH_SHARED_MEMORY") == "true":
-        mounts.append(_mount(places.shared, MEMORY_INSIDE, writable=True))
+    shared = places.shared if environment.get("ZENOH_SHARED_MEMORY") == "true" else None
+    if shared is not None:
+        mounts.append(_mount(shared.path, MEMORY_INSIDE, writable=True))
     extras = ContainerExtras(
         name=spec.name,
         otherwise=f"{WORKER_PREFIX}{spec.env['CYBERWAVE_ENVIRONMENT_UUID']}",
-        host=_host(spec, mounts),
+        host=_host(spec, mounts, shared.limits if shared else []),
     )
     # Its token says what it may speak for; Skerry's socket would say more.
     return replace(base, environment=environment, extras=extras, models=None, socket=None, **common)
@@ -203,9 +205,11 @@ def _mount(source: Path, target: str, *, writable: bool = False) -> dict[str, ob
     return {"Type": "bind", "Source": str(source), "Target": target, "ReadOnly": not writable}
 
 
-def _host(spec: WorkloadSpec, mounts: list[dict[str, object]]) -> dict[str, object]:
+def _host(
+    spec: WorkloadSpec, mounts: list[dict[str, object]], limits: list[dict[str, object]]
+) -> dict[str, object]:
     # Until Python has set its handlers, which takes seconds here, the first process of a container would not end.
-    host: dict[str, object] = {"Mounts": mounts, "Init": True}
+    host: dict[str, object] = {"Mounts": mounts, "Ulimits": limits, "Init": True}
     if spec.resources.cpu is not None:
         host |= {"CpuPeriod": PERIOD, "CpuQuota": round(spec.resources.cpu * PERIOD)}
     return host

@@ -10,6 +10,7 @@ import msgspec
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.core.cyberwave.names import said_prefix
+from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
@@ -59,7 +60,7 @@ class Device(msgspec.Struct, frozen=True):
     rest_port: int = 18883
     mqtt_port: int = 18884
     router: str = ""
-    shared: Path | None = None
+    shared: SharedMemory | None = None
     """The memory that their containers share."""
 
     @property

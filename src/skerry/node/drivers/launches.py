@@ -16,7 +16,6 @@ from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
-    ROUTER,
     DriverFacts,
     Surroundings,
     bus_inside,
@@ -99,7 +98,6 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
-        depends_on={ROUTER: "running"} if device.router else {},
         logs=Logs(ship="all"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()
@@ -232,8 +230,9 @@ def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> B
     }
     shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
     if device.shared is not None and shares:
-        memory = _mount(str(device.shared), MEMORY_INSIDE, writable=True)
+        memory = _mount(str(device.shared.path), MEMORY_INSIDE, writable=True)
         host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
+        host["Ulimits"] = [*device.shared.limits, *plan.options.host.get("Ulimits", [])]
     if device.system != "linux":
         more = plan.options.host.get("ExtraHosts", [])
         host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]

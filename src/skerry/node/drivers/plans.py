@@ -72,16 +72,21 @@ def planned(
     served: Sequence[Served],
     device: Device,
     networks: Networks,
+    names: Mapping[str, str] = {},
     read: Callable[[Path], bytes] = read_unlinked,
 ) -> Plans:
-    """`read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name."""
+    """`names` are those that drivers have already, by twin: no driver is started anew because another one has come.
+
+    `read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name.
+    """
     family = Family.of(served)
     choices, troubles = _choices(served, family, device)
     uuids = [twin.uuid for twin, _ in choices]
     drivers: list[DriverPlan] = []
     undecided: list[DriverPlan] = []
     for twin, driver in choices:
-        name, children = driver_container(twin.uuid, uuids), family.children(twin.uuid)
+        name = names.get(twin.uuid) or driver_container(twin.uuid, uuids)
+        children = family.children(twin.uuid)
         camera = bool(children) or linking.is_camera(twin.body, twin.asset)
         plan = DriverPlan(twin.uuid, name, driver, RunOptions(), {}, children, camera=camera)
         try:

@@ -1,9 +1,9 @@
 """The documented restart of everything that Cyberwave runs on this device: implements `node.twin_ports.EdgeRestart`.
 
     pushing    what drivers have changed in their twins' files goes into the rows, and to the hub if it is there
-    stopping   workers and drivers end, all at once; their containers go with them, and nobody else's
+    stopping   workers end, then drivers, and their containers with them; nobody else's do
     removing   the twins' files go, after a last look for changes
-    starting   the hub's rows are fetched if it is there, the files written, drivers and workers started
+    starting   the hub's rows are fetched if it is there, the files written, drivers started, then workers (`order`)
 
 The step that is under way is in the store before it begins, and each may be repeated: a node that is killed goes on
 with it at its next start, before anything is started.
@@ -15,6 +15,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -74,7 +75,7 @@ class Deeds(msgspec.Struct, frozen=True):
 
 
 class EdgeCoreRestart:
-    """`restore` comes before anything is wanted, `run` goes on for as long as the agent."""
+    """`restore` comes before anything is wanted, `run` goes on for as long as the agent. `parts` are started in their order, and ended in the other one."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a composition
         self,
@@ -163,8 +164,9 @@ class EdgeCoreRestart:
                 await self._exchange()
                 await self._go_on(row, "stopping")
             case "stopping":
-                await self._hold(WHY)
-                await self._until(self._all_down)
+                for part in reversed(self._parts):
+                    await part.hold(WHY)
+                    await self._until(partial(self._is_down, part))
                 await self._go_on(row, "removing")
             case "removing":
                 await self._hold(WHY)
@@ -212,7 +214,8 @@ class EdgeCoreRestart:
             log.info("restarting with what is known here: %s", error)
 
     async def _hold(self, why: str) -> None:
-        await asyncio.gather(*(part.hold(why) for part in self._parts))
+        for part in self._parts:
+            await part.hold(why)
 
     def _names(self) -> list[str]:
         return [name for part in self._parts for name in part.names()]
@@ -220,8 +223,8 @@ class EdgeCoreRestart:
     def _phase(self, name: str) -> Phase | None:
         return next((one.phase for one in self._statuses.statuses() if one.workload == name), None)
 
-    def _all_down(self) -> bool:
-        return all(self._phase(name) in {None, *_DOWN} for name in self._names())
+    def _is_down(self, part: Part) -> bool:
+        return all(self._phase(name) in {None, *_DOWN} for name in part.names())
 
     def _all_settled(self) -> bool:
         return all(self._phase(name) in _SETTLED for name in self._names())

@@ -45,12 +45,12 @@ class Subject(msgspec.Struct, frozen=True):
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """One change of the alerts. `key` stands for the alert that «tell» makes, for those that follow.
+    """One change of the alerts. `key` stands for the alert that «tell» makes, for what is amended of it.
 
-    `resolve` is about that alert, `resolve_kind` about all active ones of the kind.
+    `resolve_kind` is about all active ones of the kind.
     """
 
-    deed: Literal["tell", "amend", "resolve", "resolve_kind"]
+    deed: Literal["tell", "amend", "resolve_kind"]
     twin: str
     kind: str
     key: str = ""
@@ -59,13 +59,21 @@ class Notice(msgspec.Struct, frozen=True):
     force: bool = False
 
 
-def starts(subject: Subject) -> Notice:
-    """A start is under way."""
-    return Notice(
-        "tell", subject.twin, STARTING, subject.container,
-        f"The driver of twin {subject.words} is being started from {subject.image} as {subject.container}.",
-        {**subject.facts, "phase": "requested"}, force=True,
-    )  # fmt: skip
+def starts(subject: Subject) -> list[Notice]:
+    """A start is under way; one before it that came to no end, also of an earlier agent, is over."""
+    return [
+        over(subject.twin, STARTING),
+        Notice(
+            "tell", subject.twin, STARTING, subject.container,
+            f"The driver of twin {subject.words} is being started from {subject.image} as {subject.container}.",
+            {**subject.facts, "phase": "requested"}, force=True,
+        ),
+    ]  # fmt: skip
+
+
+def over(twin: str, kind: str) -> Notice:
+    """Nothing of this kind is to be said of the twin any more."""
+    return Notice("resolve_kind", twin, kind)
 
 
 def has_come(subject: Subject, step: str) -> Notice:
@@ -75,10 +83,7 @@ def has_come(subject: Subject, step: str) -> Notice:
 
 def is_started(subject: Subject) -> list[Notice]:
     """It runs: what was told of this start, and of failures before it, is over."""
-    return [
-        Notice("resolve", subject.twin, STARTING, subject.container),
-        Notice("resolve_kind", subject.twin, FAILURE),
-    ]
+    return [over(subject.twin, STARTING), over(subject.twin, FAILURE)]
 
 
 def has_failed(subject: Subject, why: str, url: str) -> list[Notice]:
@@ -86,10 +91,10 @@ def has_failed(subject: Subject, why: str, url: str) -> list[Notice]:
     what = f"({subject.image}) " if subject.image else ""
     return [
         Notice("amend", subject.twin, STARTING, subject.container, metadata={"phase": "failed"}),
-        Notice("resolve", subject.twin, STARTING, subject.container),
+        over(subject.twin, STARTING),
         Notice(
             "tell", subject.twin, FAILURE, "",
-            f"The driver {what}of twin {subject.words} could not be started: {why}. See {url}",
+            f"The driver {what}of twin {subject.words} could not be started: {why.rstrip('.')}. See {url}",
             {**subject.facts, "reason": why, "troubleshooting_url": url},
         ),
     ]  # fmt: skip
@@ -151,8 +156,5 @@ class Teller:
                 self._known[notice.key] = uuid
         elif notice.deed == "resolve_kind":
             await alerts.resolve_kind(notice.twin, notice.kind)
-        elif (uuid := self._known.get(notice.key, "")) and notice.deed == "amend":
+        elif uuid := self._known.get(notice.key, ""):
             await alerts.amend(uuid, notice.metadata)
-        elif uuid:
-            await alerts.resolve(uuid)
-            del self._known[notice.key]

@@ -23,6 +23,7 @@ from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
+from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
 
@@ -40,7 +41,8 @@ class Sources(msgspec.Struct, frozen=True):
     `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
     `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
     `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
-    be started; empty: they may. `held` says why a driver is to be down; empty: it is not.
+    be started; empty: they may. `held` says why a driver is to be down; empty: it is not. `waits` says why none is started
+    yet, and `problem` what people have to know of all of them; empty: nothing.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -51,6 +53,8 @@ class Sources(msgspec.Struct, frozen=True):
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     held: Callable[[Assignment], str]
+    waits: Callable[[], str] = str
+    problem: Callable[[], str] = str
 
 
 class DriverWorkloads:
@@ -70,6 +74,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
+        self.planned: Collection[str] = ()
+        """The twins that have a driver, whether or not it may be started now."""
         self._sources = sources
         self._launches = launches
         self._changes = changes
@@ -81,6 +87,7 @@ class DriverWorkloads:
         self._hold = ""
         self.knows_networks = False
         """Whether `hosts` are all of them: none is among them that could not be looked up yet."""
+        self._refreshes = Refreshes(sources.running)
         self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:
@@ -108,6 +115,8 @@ class DriverWorkloads:
 
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
+        if why and not self._hold:
+            self._refreshes.order()
         self._hold = why
         await self.look()
 
@@ -138,7 +147,8 @@ class DriverWorkloads:
                 plans = self._planned()
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
-            self.troubles = plans.troubles
+            self.troubles = self._troubles(plans)
+            self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
             self.knows_networks = not plans.undecided
             if wanted != self._wanted:
                 self._wanted = wanted
@@ -149,7 +159,20 @@ class DriverWorkloads:
     def _planned(self) -> Plans:
         sources = self._sources
         networks = Networks(dict(self._networks), dict(self._refused))
-        return planned(sources.served(), sources.device(), networks)
+        known = {**self._running(), **self._wanted}
+        names = {recipe_of(one).twin: name for name, one in known.items()}
+        return planned(sources.served(), sources.device(), networks, names)
+
+    def _troubles(self, plans: Plans) -> Sequence[Trouble]:
+        """What is the matter with all drivers is told of those of which nothing else is."""
+        if not (problem := self._sources.problem()):
+            return plans.troubles
+        told = {one.twin for one in plans.troubles}
+        own = [plan for plan in plans.drivers if plan.twin not in told]
+        return [
+            *plans.troubles,
+            *(Trouble(plan.twin, "driver_health", problem, plan.name) for plan in own),
+        ]
 
     async def _bridged(self, plans: Plans) -> Plans:
         device, drivers, troubles = self._sources.device(), [], list(plans.troubles)
@@ -180,9 +203,10 @@ class DriverWorkloads:
             made |= {
                 plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
             }
-        return {name: self._with_hold(one) for name, one in sorted(made.items())}
+        return {name: self._intended(one) for name, one in sorted(made.items())}
 
     def _running(self) -> dict[str, Assignment]:
+        """Those of drivers."""
         return {
             name: one
             for name, one in self._sources.running().items()
@@ -195,7 +219,13 @@ class DriverWorkloads:
         assert name_fault(plan.name) is None  # noqa: S101 - a part of a UUID always is one
         return assignment
 
-    def _with_hold(self, assignment: Assignment) -> Assignment:
+    def _intended(self, assignment: Assignment) -> Assignment:
         why = self._hold or self._sources.held(assignment)
-        local = replace(assignment.local, stopped=bool(why), held=why)
+        local = replace(
+            assignment.local,
+            stopped=bool(why),
+            held=why,
+            waits=self._sources.waits(),
+            refreshes=self._refreshes.of(assignment),
+        )
         return replace(assignment, local=local)

@@ -80,6 +80,10 @@ class DriverWatch:
         self._guard = Guard("watching drivers", clock, chance)
         self._marks: dict[str, DriverMark] = {}
         self._starts: dict[str, Start] = {}
+        self._twins: Mapping[str, str] = {}
+        """By workload, those of the last look."""
+        self._failed: set[str] = set()
+        """Twins whose driver had failed to start when it was no longer wanted."""
         self._troubles: dict[tuple[str, str], str] | None = None
         self._seen: int | None = None
         self._served: Collection[str] = ()
@@ -115,7 +119,7 @@ class DriverWatch:
         if twin not in self._marks:
             raise NotFound(f"cannot clear the mark of twin {twin}: it has no driver on this device")
         await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
-        self._teller.give(_over(twin, telling.LOOP))
+        self._teller.give(telling.over(twin, telling.LOOP))
         self.changed.ring()
 
     async def clear_all(self) -> None:
@@ -142,13 +146,14 @@ class DriverWatch:
         served = {twin.uuid: twin for twin in self._around.served()}
         statuses = {one.workload: one for one in self._around.statuses.statuses()}
         pauses: list[float] = []
-        self._tell_troubles(workloads.troubles, served)
         before, wanted = self.up(), list(workloads.wanted())
+        self._tell_of_gone({one.workload for one in wanted}, workloads.planned)
+        self._tell_troubles(workloads.troubles, served)
         for assignment in wanted:
             status = statuses.get(assignment.workload)
             pauses += await self._judge(assignment, status, served)
             pauses += self._follow(assignment, status, self._subject(assignment, served))
-        self._starts = {one.workload: self._starts[one.workload] for one in wanted}
+        self._twins = {one.workload: recipe_of(one).twin for one in wanted}
         await self._forget(self._marks.keys() - served.keys())
         self._seen = self._clock.wall_ns()
         if (self.up(), served.keys()) != (before, self._served):
@@ -185,7 +190,7 @@ class DriverWatch:
             count = flapping.recently(mark, mark.since or now, rule)
             self._teller.give(telling.flaps(subject, mark, count, rule, self._url()))
         elif old.since is not None and mark.since is None:
-            self._teller.give(_over(twin, telling.LOOP))
+            self._teller.give(telling.over(twin, telling.LOOP))
         if old.is_held != mark.is_held:
             self.changed.ring()
         due = flapping.due(mark, now)
@@ -199,16 +204,32 @@ class DriverWatch:
         name, now = assignment.workload, self._clock.monotonic_ns()
         known = name in self._starts
         held = self._marks[subject.twin].is_held
-        start, words = starting.looked(self._starts.get(name, Start()), status, now, held=held)
+        before = self._starts.get(name, Start())
+        start, words = starting.looked(before, status, now, held=held)
         self._starts[name] = start
+        if (before.stage, start.stage) == ("starting", "down"):
+            self._teller.give(telling.over(subject.twin, telling.STARTING))
         for word in words:
             self._teller.give(*_notices(subject, word, self._url()))
         if not known and start.stage == "running":  # what an earlier agent told of it may be left
             self._teller.give(
-                _over(subject.twin, telling.STARTING), _over(subject.twin, telling.FAILURE)
+                telling.over(subject.twin, telling.STARTING),
+                telling.over(subject.twin, telling.FAILURE),
             )
         again = starting.again_after(start, now)
         return [] if again is None else [again]
+
+    def _tell_of_gone(self, wanted: Collection[str], planned: Collection[str]) -> None:
+        """A start of a driver that is wanted no more has come to its end; why it failed, once its twin has none any more."""
+        for workload in self._twins.keys() - wanted:
+            twin, start = self._twins[workload], self._starts.pop(workload)
+            if start.stage == "starting":
+                self._teller.give(telling.over(twin, telling.STARTING))
+            elif start.stage == "failed":
+                self._failed.add(twin)
+        for twin in self._failed - set(planned):
+            self._teller.give(telling.over(twin, telling.FAILURE))
+        self._failed &= set(planned)
 
     def _tell_troubles(self, troubles: Sequence[Trouble], served: Mapping[str, Served]) -> None:
         now = {(one.twin, one.kind): one for one in troubles}
@@ -221,7 +242,7 @@ class DriverWatch:
         if first:
             old = {(twin, kind) for twin in served for kind in ("error", "driver_health")}
         for twin, kind in sorted(old - now.keys()):
-            self._teller.give(_over(twin, kind))
+            self._teller.give(telling.over(twin, kind))
         self._troubles = {key: one.text for key, one in now.items()}
 
     def _of_trouble(self, one: Trouble, served: Mapping[str, Served]) -> list[telling.Notice]:
@@ -260,17 +281,13 @@ class DriverWatch:
 def _notices(subject: Subject, word: Word, url: str) -> Sequence[telling.Notice]:
     match word:
         case Began():
-            return [telling.starts(subject)]
+            return telling.starts(subject)
         case Came(step=step):
             return [telling.has_come(subject, step)]
         case Runs():
             return telling.is_started(subject)
         case Failed(why=why):
             return telling.has_failed(subject, why, url)
-
-
-def _over(twin: str, kind: str) -> telling.Notice:
-    return telling.Notice("resolve_kind", twin, kind)
 
 
 def _is_proven(mark: DriverMark, status: WorkloadStatus, now: int, rule: Rule) -> bool:

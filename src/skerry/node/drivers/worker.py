@@ -22,7 +22,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, Transient
-from skerry.node.contracts.cyberwave import Surroundings, bus_inside
+from skerry.node.contracts.cyberwave import SharedMemory, Surroundings, bus_inside
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
     STATUS_FILE,
@@ -35,6 +35,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
@@ -65,6 +66,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
     cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    `waits` says why the workers are not started yet; empty: they are.
     """
 
     config: Callable[[], DeviceConfig]
@@ -75,6 +77,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
+    waits: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
@@ -94,7 +97,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     mqtt_port: int
     system: str = "linux"
     memory: int = 0
-    shared: Path | None = None
+    shared: SharedMemory | None = None
 
 
 class WorkerWorkloads:
@@ -123,9 +126,10 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = ""
+        self._held = self._waits = ""
+        self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
         self._views = Views(places.views, places.directory, disk)
         self._gpu: bool | None = None
@@ -139,6 +143,8 @@ class WorkerWorkloads:
         if why:
             self._gpu = None
             self._bell.ring()
+            if not self._held:
+                self._refreshes.order()
         else:
             soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
             self._plain = dict.fromkeys(self._plain, soon)
@@ -153,7 +159,11 @@ class WorkerWorkloads:
         if self._wanted is None:
             return []
         local = msgspec.structs.replace(
-            self._wanted.local, stopped=bool(self._held), held=self._held
+            self._wanted.local,
+            stopped=bool(self._held),
+            held=self._held,
+            waits=self._waits,
+            refreshes=self._refreshes.of(self._wanted),
         )
         return [msgspec.structs.replace(self._wanted, local=local)]
 
@@ -191,16 +201,16 @@ class WorkerWorkloads:
         """Where the worker says how far it is."""
         return self._places.status / workload / STATUS_FILE
 
-    async def follow(self) -> None:
-        """Looks whenever anything may have changed, for ever."""
-        rings = Rings([self._bell, *self._changes])
+    async def follow(self, more: Sequence[Bell] = ()) -> None:
+        """Looks whenever anything may have changed, for ever; `more` bells ring when it may wait for something else."""
+        rings = Rings([self._bell, *self._changes, *more])
         try:
             while True:
                 rings.note()
                 await self._watch.watch([self._places.directory / SCRIPTS])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Finds out what is wanted now; returns after how many seconds to look again."""
@@ -216,8 +226,9 @@ class WorkerWorkloads:
         if present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        if wanted != self._wanted:
-            self._wanted = wanted
+        waits = self._sources.waits()
+        if (wanted, waits) != (self._wanted, self._waits):
+            self._wanted, self._waits = wanted, waits
             self.told.ring()
         return pause
 

@@ -137,7 +137,7 @@ class ConfigDirectory:
         self._clock = clock
         self._environment = own.environment
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._stamps: _Stamps | None = None
         self._told: tuple[str, ...] = ()
 
@@ -153,6 +153,16 @@ class ConfigDirectory:
                 faults.append(f"cannot use {error.filename or self.path}: {error.strerror}")
         await self._read(faults)
         return self.config
+
+    def lead(self, name: str, target: Path) -> None:
+        """Makes a link there to what documentation says is there, unless something has that name already."""
+        path = self.path / name
+        if os.path.lexists(path):
+            return
+        try:
+            path.symlink_to(target)
+        except OSError as error:
+            log.warning("cannot make link %s: %s", path, error.strerror)
 
     def barred(self) -> str:
         """Why nothing may be started for this device's twins; empty: it may."""
@@ -172,7 +182,7 @@ class ConfigDirectory:
                     await self._bell.within(seen, LOOK_EVERY, self._clock)
                 await self.look()
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> None:
         """Reads the files if one of them is another than at the last time."""

@@ -67,7 +67,7 @@ class FileSync:
         self._clock = clock
         self._warn = warn
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._looking = asyncio.Lock()
         self._same: dict[str, tuple[Stamp | None, str]] = {}
         """Files that are what was written, and what that shows."""
@@ -83,7 +83,7 @@ class FileSync:
                 await self._watch.watch([self._files.directory])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Looks at all files once; returns after how many seconds the next look is due."""

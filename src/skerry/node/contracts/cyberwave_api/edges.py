@@ -10,6 +10,7 @@ from skerry.node.api import web
 from skerry.node.api.answers import json_answer
 from skerry.node.contracts.cyberwave_api.asking import (
     body_in,
+    detail,
     grant_in,
     named,
     no_such,
@@ -43,6 +44,11 @@ class Edges:
         router.add_put("/api/v1/edges/{edge}", elsewhere)
         router.add_delete("/api/v1/edges/{edge}", elsewhere)
         router.add_get("/api/v1/edges/{edge}/twins", self.twins)
+        router.add_delete("/api/v1/edges/{edge}/twins/{twin}", elsewhere)
+        router.add_put("/api/v1/edges/{edge}/twins/{twin}/camera-config", camera_config_of_old)
+        router.add_post("/api/v1/edges/{edge}/pair", elsewhere)
+        router.add_post("/api/v1/edges/{edge}/restart-core", elsewhere)
+        router.add_post("/api/v1/twins/{twin}/sync-workflows", elsewhere)
         router.add_post("/api/v1/twins/{twin}/driver-token", self.token)
         router.add_post("/api/v1/twins/{twin}/driver-token/{token}/renew", self.renewed)
 
@@ -133,3 +139,8 @@ class Edges:
         told = (await body_in(request)).get("fingerprint")
         if told != self._device.fingerprint:
             raise Refused("cannot register another device here: it has a node of its own")
+
+
+async def camera_config_of_old(_request: web.Request) -> web.StreamResponse:
+    """Cyberwave's documentation says where it is now."""
+    return detail(410, "cannot take a camera's configuration here: write the twin's metadata")

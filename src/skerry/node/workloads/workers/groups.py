@@ -73,7 +73,7 @@ class WorkerGroups:
         self._bell = Bell()
         self._intents = Intents(store, self._moment)
         self.told = self._intents.told
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._wanted: dict[str, WorkerSpec] = {}
         self._known: dict[str, _Known] = {}
         self._looking: dict[str, asyncio.Task[Look]] = {}
@@ -104,7 +104,7 @@ class WorkerGroups:
 
     async def close(self) -> None:
         """Watches nothing any more."""
-        await self._watch.close()
+        self._watch.close()
 
     def amended(self, wish: Assignment) -> Assignment:
         """The assignment with what this device adds."""
@@ -141,7 +141,7 @@ class WorkerGroups:
             while True:
                 await self._guard.run(self._once)
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def _once(self) -> None:
         seen = self._bell.count
