@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -104,19 +104,26 @@ class BusRig(Closes):
         self.router.send_signal(number)
         return self.router.wait(timeout=PATIENCE)
 
-    def program(self, mode: str = "client", **more: str) -> Program:
+    def program(
+        self,
+        mode: str = "client",
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        **more: str,
+    ) -> Program:
         """On the bus; a «client» speaks through the router only, a «peer» is introduced by it."""
         environment = {
             "CYBERWAVE_DATA_BACKEND": "zenoh",
             "ZENOH_MODE": mode,
-            "ZENOH_CONNECT": f"tcp/127.0.0.1:{self.port}",
+            "ZENOH_CONNECT": f"tcp/{host}:{self.port}",
             "HOME": str(self._path),
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
             **({"ZENOH_LISTEN": "tcp/127.0.0.1:0"} if mode == "peer" else {}),
             **more,
         }
-        program = Program(self._sdk.words(FIXTURES / "bus_peer.py"), environment)
+        words = [*prefix, *self._sdk.words(FIXTURES / "bus_peer.py")]
+        program = Program(words, environment)
         self._programs.append(program)
         return program
 

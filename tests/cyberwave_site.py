@@ -22,7 +22,7 @@ from tests.driver_image import DRIVER_IMAGE
 from tests.installation import Installation, Node, installation
 from tests.ports import free_pair
 
-from skerry.cli.http import node_api
+from skerry.cli.http import Patience, node_api
 from skerry.core.cyberwave.names import driver_container, fingerprint, worker_container
 from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
@@ -129,7 +129,7 @@ class CyberwaveSite:
 
     async def power_off(self) -> None:
         """Everything of the node ends: agent, keeper, broker, gate, drivers, workers."""
-        async with node_api(self.node.directory) as api:
+        async with node_api(self.node.directory, Patience(connect=2.0, answer=SLOW)) as api:
             await api.order("POST", "/v1/stop", StopRequest(workloads=True))
         assert self.node.process.process is not None
         await self.node.process.process.wait()

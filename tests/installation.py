@@ -23,6 +23,7 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
 from skerry.kit.sealing.cipher import NullCipher
+from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.trust.credentials import Credentials
 from skerry.node.trust.files import TrustFiles
@@ -267,6 +268,8 @@ class Node:
         if owner.exists():
             mark = json.loads(owner.read_text())["mark"]
             remove_groups(mark)
+            for place in tmpfs_below(MEMORY / f"skerry-gate-{mark}"):
+                unmount(place)
             for kind in ("", "-gate"):
                 shutil.rmtree(MEMORY / f"skerry{kind}-{mark}", ignore_errors=True)
 

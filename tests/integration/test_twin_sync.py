@@ -146,32 +146,6 @@ async def test_what_is_not_a_drivers_to_edit_does_not_go_up(tmp_path: Path) -> N
         assert "joint_states" not in edit
 
 
-@pytest.mark.parametrize("text", ['{"name": "arm", ', "[]", '{"name": 7}', '{"position_x": NaN}'])
-async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> None:
-    async with twin_site(tmp_path) as (site, device):
-        device.files.path(ARM).write_text(text)
-        await site.put(ARM, arm(name="left arm"))
-        await site.shows(device, "name", "left arm")
-
-        async def warned() -> bool:
-            await device.look()
-            return bool(device.warnings)
-
-        await eventually(warned, "it is told")
-        await device.look()
-        [(twin, words)] = device.warnings
-        assert twin == ARM
-        assert device.files.path(ARM).name in words
-        assert device.files.path(ARM).read_text() == text
-        assert await site.edits() == []
-        device.files.path(ARM).write_text(json.dumps({"position_x": 9}))
-        await device.look()
-        await site.synced()
-        await site.shows(device, "name", "left arm")
-        assert (await site.at_hub())["position_x"] == 9
-        assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
-
-
 async def test_a_file_that_is_still_being_written_is_not_told_of(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         text = json.dumps(device.file() | {"position_x": 3.5})

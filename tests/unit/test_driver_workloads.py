@@ -57,7 +57,7 @@ async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digit
     assert after.items() > before.items()
     again = Rig(tmp_path, twin(), twin(TWIN_OF_ARM))
     again.started = after
-    assert await again.look() == after
+    assert starts(await again.look()) == starts(after)
     again.served = [twin(TWIN_OF_ARM)]
     assert (await again.look()).keys() == after.keys() - before.keys()
 

@@ -201,8 +201,7 @@ def _build(
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = _local_api(settings), SeenValues(clock), partial(http_status, sessions.world)
-    named = script_models(way, host, store.state, sync)
-    owner = owner_mark(settings.data_dir, host.disk, host.chance)
+    named, owner = script_models(way, host, store.state, sync), owner_mark(settings.data_dir, host.disk, host.chance)  # fmt: skip
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
     book = DeviceBook(_contract(settings, name, secrets).launch_for)

@@ -84,6 +84,9 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     record: dict[str, dict[str, str]] = {}
     zenoh_router: bool = False
     journal_limit: int = 64_000_000
+    driver_memory: int | None = None
+    driver_pids: int = 4096
+    shared_memory: int | None = None
     variables: dict[str, str] = {}
 
 

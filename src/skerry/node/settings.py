@@ -176,6 +176,14 @@ def _cyberwave() -> tuple[Setting, ...]:
         Setting("cyberwave.journal_limit", "size", 64_000_000,
                 "Memory for what drivers publish while the agent is away; beyond it QoS 0 is dropped and counted.",
                 unit="bytes", low=1_000_000),
+        Setting("cyberwave.driver_memory", "size", None,
+                "Memory of each driver whose params have no --memory, and of each native one; 0: no limit. By default half of "
+                "the device's.", unit="bytes"),
+        Setting("cyberwave.driver_pids", "integer", 4096,
+                "Processes and threads of each driver whose params have no --pids-limit, and of each native one; 0: no limit.", low=0),
+        Setting("cyberwave.shared_memory", "size", None,
+                "What drivers and workers may have together in the memory that their containers share, and in that of a bus of "
+                "files on an encrypting node. By default a quarter of the device's.", unit="bytes", low=1_000_000),
     )  # fmt: skip
 
 

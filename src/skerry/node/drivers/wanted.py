@@ -40,9 +40,10 @@ class Sources(msgspec.Struct, frozen=True):
 
     `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
     `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
-    `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
-    be started; empty: they may. `held` says why a driver is to be down; empty: it is not. `waits` says why none is started
-    yet, and `problem` what people have to know of all of them; empty: nothing.
+    `reach` is told these addresses before anything is wanted that uses them. `running`: the assignments of this device's
+    workloads as they were started, by name. `barred` says why no driver may be started; empty: they may. `held` says why
+    a driver is to be down; empty: it is not. `waits` says why none is started yet, and `problem` what people have to know
+    of all of them; empty: nothing.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -50,6 +51,7 @@ class Sources(msgspec.Struct, frozen=True):
     write_files: Callable[[], Awaitable[object]]
     file: Callable[[str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     held: Callable[[Assignment], str]
@@ -150,6 +152,7 @@ class DriverWorkloads:
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
             self.knows_networks = not plans.undecided
+            self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()
