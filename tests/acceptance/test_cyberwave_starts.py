@@ -19,10 +19,10 @@ from typing import Any, Self
 import paho.mqtt.client as mqtt
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
-from tests.acceptance.test_cyberwave_drivers import Drivers, drivers
 from tests.command_line import CommandLine
 from tests.container_site import PYTHON_ENV, remove_image, state
 from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, log_of, native
+from tests.driver_site import Drivers, drivers
 from tests.engines import TestEngine, image_archive
 from tests.ports import free_port
 from tests.registry import Registry, layer, registry
