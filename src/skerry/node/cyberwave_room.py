@@ -95,7 +95,7 @@ class CyberwaveRoom:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
-        self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
+        self.tokens = Granting(secret, plan.run / "tokens", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
