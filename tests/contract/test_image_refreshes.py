@@ -145,6 +145,22 @@ async def test_a_registry_that_takes_calls_and_says_nothing_delays_a_start_by_fi
         assert site.kept() == ["the registry has said nothing for 5 s"]
 
 
+async def test_neither_does_one_that_is_silent_keep_people_waiting_for_a_word(
+    docker_engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_WORD", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        image = f"127.0.0.1:{silent.getsockname()[1]}/acme/arm:1"
+        async with device(docker_engine) as site:
+            site.images.want([wish(image)])
+            await eventually(lambda: bool(site.images.problem(image)), "it says why")
+            assert "the registry did not answer (1 try)" in site.images.problem(image)
+            assert (site.news[-1].stage, site.news[-1].text) == (
+                "timed out",
+                "the registry has said nothing for 1 s",
+            )
+
+
 async def test_one_that_falls_silent_in_between_does_not_hold_up_the_start_either(
     docker_engine: TestEngine,
 ) -> None:

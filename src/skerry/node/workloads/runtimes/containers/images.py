@@ -26,6 +26,7 @@ from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.pulling import (
     LOAD,
     Progress,
+    is_rare,
     why_missing,
     why_not_loaded,
 )
@@ -42,6 +43,9 @@ SAY_EVERY = 2.0
 
 ANNOUNCE_EVERY = 5.0
 """Seconds between two events about it."""
+
+FIRST_WORD = 60.0
+"""Seconds for a registry's first word; engines wait for one that takes calls and says nothing without end."""
 
 REGISTRY_PATIENCE = 15.0
 """Seconds for a registry's first word when the engine has the image anyway."""
@@ -124,9 +128,10 @@ class _Image(msgspec.Struct):
             (one.workload, one.local.refreshes) for one in self.users if one.local.refreshes
         }
 
-    @property
-    def patience(self) -> float:
-        """For the registry's first word, if it is here."""
+    def patience(self, *, here: bool) -> float:
+        """For the registry's first word."""
+        if not here:
+            return FIRST_WORD
         return REGISTRY_PATIENCE if "always" in self.pulls else REFRESH_PATIENCE
 
 
@@ -284,7 +289,7 @@ class Images:
 
     async def _pull(self, image: _Image, *, here: bool) -> None:
         progress = Progress()
-        if _is_rare(image.tries + 1):
+        if is_rare(image.tries + 1):
             self._tell(image, "started")
         await self._announce(image, "started", {})
         meanwhile = None
@@ -308,7 +313,7 @@ class Images:
 
     async def _failed(self, image: _Image, words: str, *, here: bool) -> None:
         image.tries += 1
-        rarely = _is_rare(image.tries)
+        rarely = is_rare(image.tries)
         if rarely:
             self._tell(image, "timed out" if words.startswith(_SILENT) else "failed", words)
         if here:
@@ -326,10 +331,10 @@ class Images:
 
     async def _stream(self, image: _Image, progress: Progress, *, here: bool) -> str:
         """Follows one pull to its end; returns why it failed, or an empty text. Raises Refused."""
-        words = ""
+        words, limit = "", image.patience(here=here)
         try:
             credentials = await self._credentials(image.name, image.users)
-            async with asyncio.timeout(image.patience if here else None) as patience:
+            async with asyncio.timeout(limit) as patience:
                 async for line in self._engine.pull(image.name, credentials):
                     patience.reschedule(None)
                     image.lines += 1
@@ -339,7 +344,7 @@ class Images:
                         self._tell(image, "line", ": ".join(filter(None, (line.id, line.status))))
                     await self._progress(image, progress)
         except TimeoutError:
-            return f"{_SILENT} {image.patience:g} s"
+            return f"{_SILENT} {limit:g} s"
         except Transient as error:
             return str(error)
         return words
@@ -391,8 +396,3 @@ class Images:
         workloads = ", ".join(sorted(user.workload for user in image.users))
         about: Meta = {"image": image.name[:512], "workloads": workloads[:512]}
         await self._voice.announce(EVENT, stage, about | meta)
-
-
-def _is_rare(tries: int) -> bool:
-    """The 1st, 2nd, 4th, 8th …: an outage may last for days."""
-    return tries.bit_count() == 1
