@@ -261,6 +261,26 @@ async def test_a_restart_asks_again_whether_there_are_gpus(site: Site) -> None:
     assert await site.image() == f"{PLAIN}-gpu"
 
 
+@pytest.mark.guarantee("G8")
+async def test_while_the_scripts_cannot_be_listed_what_runs_goes_on(site: Site) -> None:
+    site.script()
+    before = await site.look()
+    assert before is not None
+    scripts, elsewhere = site.directory / "workers", site.directory / "elsewhere"
+    scripts.rename(elsewhere)
+    scripts.symlink_to(scripts)  # reading it fails, whoever does it
+    assert await site.look() == before
+    site.workloads, site.running = site.again(), {NAME: before}
+    again = await site.look()
+    assert again is not None
+    assert (again.spec, again.local.recipe) == (before.spec, before.local.recipe)
+    site.workloads, site.running = site.again(), {}
+    assert await site.look() is None
+    scripts.unlink()
+    elsewhere.rename(scripts)
+    assert await site.look() == before
+
+
 async def test_an_engine_that_is_away_changes_nothing(site: Site) -> None:
     site.script()
     site.gpus = True
