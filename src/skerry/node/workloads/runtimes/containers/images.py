@@ -50,12 +50,11 @@ FIRST_WORD = 60.0
 REGISTRY_PATIENCE = 15.0
 """Seconds for a registry's first word when the engine has the image anyway."""
 
-REFRESH_PATIENCE = 5.0
-"""The same, where nobody but the device asks for a newer image: it has to start without a network, too."""
-
+REFRESH_PATIENCE = 3.0
 REFRESH_SILENCE = 10.0
 REFRESH_LONGEST = 60.0
-"""Seconds without a word, and in all, after which the one that is here is started and the pull goes on beside it."""
+"""Seconds without a first word, without another one, and in all, for which a start waits where nobody but the device asks
+for a newer image. Then the one that is here is started, since a device has to start without a network; the pull goes on."""
 
 _SILENT = "the registry has said nothing for"
 
@@ -130,9 +129,7 @@ class _Image(msgspec.Struct):
 
     def patience(self, *, here: bool) -> float:
         """For the registry's first word."""
-        if not here:
-            return FIRST_WORD
-        return REGISTRY_PATIENCE if "always" in self.pulls else REFRESH_PATIENCE
+        return REGISTRY_PATIENCE if here and "always" in self.pulls else FIRST_WORD
 
 
 class Images:
@@ -365,17 +362,21 @@ class Images:
     async def _serve_meanwhile(self, image: _Image) -> None:
         """While a pull lasts, the image that is here: a start waits only as long as the registry speaks, and not for ever."""
         ends = self._clock.monotonic_ns() + int(REFRESH_LONGEST * NS)
-        seen = -1
-        while image.lines != seen and (left := (ends - self._clock.monotonic_ns()) / NS) > 0:
+        pause, why = REFRESH_PATIENCE, "its pull lasts"
+        while (left := (ends - self._clock.monotonic_ns()) / NS) > 0:
             seen = image.lines
-            await self._clock.sleep(min(REFRESH_SILENCE, left))
-        self._keep(image, "its pull lasts, and goes on")
+            await self._clock.sleep(min(pause, left))
+            if image.lines == seen:
+                why = f"{_SILENT} {pause:g} s"
+                break
+            pause = REFRESH_SILENCE
+        self._keep(image, f"{why}; it goes on")
 
     def _keep(self, image: _Image, why: str) -> None:
         """The image that is here is used although a newer one was asked for."""
+        image.kept = f"its image may not be the newest: {why}"
         if not image.here:
             log.warning("the image %s that is here is used: %s", image.name, why)
-            image.kept = f"its image may not be the newest: {why}"
             self._tell(image, "kept", why)
         self._set(image)
 
