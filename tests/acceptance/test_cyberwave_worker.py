@@ -54,6 +54,9 @@ async def test_case_1_without_credentials_it_says_so_and_starts_nothing(short_di
             f"✗ Credentials: no credentials: {site.config}/credentials.json has no token"
             in status.out
         )
+        for word in ("start", "logs"):
+            refused = await shell.run("worker", word)
+            assert (refused.code, "credentials.json has no token" in refused.err) == (1, True)
         assert not {name for name in await site.node.pids() if name.startswith(("cyberwave-d", "cyberwave-w"))}  # fmt: skip
         site.sign_in()
         await eventually(lambda: site.node.runs(worker_of(site)), "the workers run now")
@@ -222,6 +225,8 @@ async def test_case_42_a_worker_that_crashes_is_started_six_times_at_most(short_
         assert site_log(site, name).count("life") == 7
         health = await shell.run("worker", "health")
         assert health.code == 2
+        assert "breaker   open:" in health.out
+        assert health.out.count("crash: ended: code 3") == 6
         status = await shell.run("worker", "status")
         assert status.out.count("crash: ended: code 3") == 5, (
             status.out

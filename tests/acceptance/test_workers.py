@@ -119,7 +119,11 @@ async def _is_told_by_the_store(shell: CommandLine) -> None:
     assert (found.scripts, found.change, found.automatic) == (["a.py"], None, 1)
     shown = await shell.run("worker", "status")
     assert "crash: ended: signal 9" in shown.out
-    assert (await shell.run("worker", "health")).code == 2
+    health = await shell.run("worker", "health")
+    assert health.code == 2
+    assert "breaker   closed" in health.out
+    assert "restarts  3 on record, 1 automatic within 5 minutes" in health.out
+    assert "crash: ended: signal 9" in health.out
     assert (await shell.run("worker", "start")).code == 1
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+import msgspec
+
 from skerry.cli.output import Cell, Line, Table, ago, number, word, words
-from skerry.cli.worker_health import Judgement
+from skerry.cli.worker_health import Health, Judgement, Reason
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import WorkerStatus
@@ -45,11 +47,47 @@ def worker_table(
     )
 
 
-def health_table(judged: Judgement) -> Table:
-    """One row for each reason, or one that says that there is none."""
+class WorkerHealth(msgspec.Struct, frozen=True):
+    """What `worker health` tells programs."""
+
+    health: Health
+    reasons: list[Reason]
+    groups: list[WorkerStatus]
+
+
+def health_table(judged: Judgement, groups: Sequence[WorkerStatus], now_ns: int) -> Table:
+    """One row for each reason, or one that says that there is none; above, each group's breaker and all restarts on record."""
     rows = [(word(each.health), each.workload, each.reason) for each in judged.reasons]
     well = [(word("ok"), "", "every worker group runs")]
-    return Table(("HEALTH", "GROUP", "REASON"), rows or well, judged)
+    return Table(
+        ("HEALTH", "GROUP", "REASON"),
+        rows or well,
+        WorkerHealth(judged.health, judged.reasons, list(groups)),
+        lead=[line for group in groups for line in _history(group, now_ns)],
+    )
+
+
+def _history(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
+    status, up = group.status, _up(group, now_ns).text
+    ready = ", ready" if status.ready else ", not ready" if status.phase == "running" else ""
+    yield Line(f"{status.workload}: {status.phase}{ready}{up and f', up for {up}'}")
+    yield _breaker(group)
+    yield Line(
+        f"  restarts  {len(group.restarts)} on record, {group.automatic} automatic within 5 minutes"
+    )
+    for one in group.restarts:
+        yield Line(f"  {iso(one.at)[:19]}Z  {one.cause}: {one.detail}")
+
+
+def _breaker(group: WorkerStatus) -> Line:
+    if group.status.phase == "tripped":
+        return Line(f"  breaker   open: {group.status.message}", "red")
+    if group.suspended_until is not None:
+        return Line(
+            f"  breaker   open: automatic restarts are suspended until {iso(group.suspended_until)}",
+            "red",
+        )
+    return Line("  breaker   closed")
 
 
 def _up(group: WorkerStatus, now_ns: int) -> Cell:
@@ -82,8 +120,7 @@ def _lines(group: WorkerStatus, now_ns: int, models: Mapping[str, CachedModel]) 
         )
     if group.change is not None:
         yield Line(f"  changed   {_change(group)}", "cyan")
-    if group.suspended_until is not None:
-        yield Line(f"  breaker   reloads are suspended until {iso(group.suspended_until)}", "red")
+    yield _breaker(group)
     for one in group.restarts[:_SHOWN_RESTARTS]:
         yield Line(f"  restart   {ago(one.at, now_ns).text}, {one.cause}: {one.detail}")
 
