@@ -121,9 +121,10 @@ async def _is_told_by_the_store(shell: CommandLine) -> None:
     assert "crash: ended: signal 9" in shown.out
     health = await shell.run("worker", "health")
     assert health.code == 2
-    assert "breaker   closed" in health.out
-    assert "restarts  3 on record, 1 automatic within 5 minutes" in health.out
-    assert "crash: ended: signal 9" in health.out
+    assert "cam: breaker closed, 1 automatic restarts in 5 minutes" in health.out
+    assert [line.split("Z  ")[1] for line in health.out.splitlines() if "Z  " in line] == [
+        f"{one.cause}: {one.detail}" for one in found.restarts
+    ]
     assert (await shell.run("worker", "start")).code == 1
 
 

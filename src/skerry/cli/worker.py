@@ -81,9 +81,8 @@ async def status(session: Session, name: Name = None) -> None:
 async def health(session: Session, name: Name = None) -> None:
     """Say whether the groups are well, one reason in each line, with their breakers and restarts. Ends with 0 ok, 1 degraded, 2 down."""
     groups, runs = await _groups(session)
-    shown = groups if name is None else [_chosen(groups, name)]
-    judged = judge(shown, node_runs=runs)
-    session.screen.show(health_table(judged, shown, session.clock.wall_ns()))
+    judged = judge(groups if name is None else [_chosen(groups, name)], node_runs=runs)
+    session.screen.show(health_table(judged))
     raise typer.Exit(EXIT_CODES[judged.health])
 
 

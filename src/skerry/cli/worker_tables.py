@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-import msgspec
-
 from skerry.cli.output import Cell, Line, Table, ago, number, word, words
-from skerry.cli.worker_health import Health, Judgement, Reason
+from skerry.cli.worker_health import History, Judgement
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import WorkerStatus
@@ -47,36 +45,23 @@ def worker_table(
     )
 
 
-class WorkerHealth(msgspec.Struct, frozen=True):
-    """What `worker health` tells programs."""
-
-    health: Health
-    reasons: list[Reason]
-    groups: list[WorkerStatus]
-
-
-def health_table(judged: Judgement, groups: Sequence[WorkerStatus], now_ns: int) -> Table:
-    """One row for each reason, or one that says that there is none; above, each group's breaker and all restarts on record."""
+def health_table(judged: Judgement) -> Table:
+    """One row for each reason, or one that says that there is none; above them the breakers, and all restarts on record."""
     rows = [(word(each.health), each.workload, each.reason) for each in judged.reasons]
     well = [(word("ok"), "", "every worker group runs")]
-    return Table(
-        ("HEALTH", "GROUP", "REASON"),
-        rows or well,
-        WorkerHealth(judged.health, judged.reasons, list(groups)),
-        lead=[line for group in groups for line in _history(group, now_ns)],
-    )
+    lead = [line for group in judged.groups for line in _history(group)]
+    return Table(("HEALTH", "GROUP", "REASON"), rows or well, judged, lead=lead)
 
 
-def _history(group: WorkerStatus, now_ns: int) -> Iterator[Line]:
-    status, up = group.status, _up(group, now_ns).text
-    ready = ", ready" if status.ready else ", not ready" if status.phase == "running" else ""
-    yield Line(f"{status.workload}: {status.phase}{ready}{up and f', up for {up}'}")
-    yield _breaker(group)
+def _history(group: History) -> Iterator[Line]:
+    until = "" if group.until is None else f" until {iso(group.until)}"
+    style = "red" if group.breaker == "open" else ""
     yield Line(
-        f"  restarts  {len(group.restarts)} on record, {group.automatic} automatic within 5 minutes"
+        f"{group.workload}: breaker {group.breaker}{until}, {group.automatic} automatic restarts in 5 minutes",
+        style,
     )
     for one in group.restarts:
-        yield Line(f"  {iso(one.at)[:19]}Z  {one.cause}: {one.detail}")
+        yield Line(f"  {iso(one.at)}  {one.cause}: {one.detail}")
 
 
 def _breaker(group: WorkerStatus) -> Line:
