@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tests.engines import IMAGE, TestEngine, ask
 from tests.installation import Node
@@ -55,6 +57,13 @@ async def another(node: Node, workload: str, pid: int) -> bool:
     """Whether it runs, and not as this process."""
     found = await state(node, workload)
     return found is not None and found.phase == "running" and found.pid != pid
+
+
+def container(engine: TestEngine, name: str) -> Mapping[str, Any]:
+    """As the engine shows it."""
+    status, answer = ask(engine.socket, "GET", f"/v1.40/containers/{name}/json")
+    assert status == 200, answer
+    return dict(json.loads(answer))
 
 
 def gone(engine: TestEngine, left: int = 0) -> bool:

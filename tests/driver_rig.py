@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -66,6 +66,7 @@ def device(directory: Path, *trusted: str, **variables: str) -> Device:
         Platform("Linux", "x86_64"),
         directory / "config",
         directory / "views",
+        directory / "bus",
         [directory],
         trusted,
     )
@@ -91,6 +92,7 @@ class Rig:
         self.served = list(served)
         self.device = on or device(directory)
         self.gateways: dict[str, str] = {}
+        self.reached: list[Collection[str]] = []
         self.engine = True
         self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.started: dict[str, Assignment] = {}
@@ -103,7 +105,7 @@ class Rig:
         native = NativeContract(
             directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
-        views = Views(directory / "views", self.device.directory, RealDisk())
+        views = Views(directory / "views", self.device.directory, self.device.bus, RealDisk())
         self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
         self.commands: list[list[str]] = []
         self.run: Run = run_command
@@ -134,6 +136,7 @@ class Rig:
             self._write,
             lambda uuid: self.device.directory / f"{uuid}.json",
             self._gateway,
+            lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
             lambda: self.barred,
             self._held,

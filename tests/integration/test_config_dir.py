@@ -289,7 +289,8 @@ async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path)
     owner = (os.geteuid() or 12345, os.getegid() or 12346)
     os.chown(home, *owner)
     path = home / ".cyberwave"
-    directory = ConfigDirectory(path, Own(), HOST, disk_for(path), SystemClock(), Kept())
+    disk = disk_for(path, lambda *_: None)
+    directory = ConfigDirectory(path, Own(), HOST, disk, SystemClock(), Kept())
     await directory.open()
     for each in (path, path / "fingerprint.json"):
         assert (each.stat().st_uid, each.stat().st_gid) == owner

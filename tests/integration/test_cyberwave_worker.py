@@ -66,7 +66,7 @@ class Site:
             command=self.command,
         )
         places = WorkerPlaces(
-            self.directory, self.run / "status", self.run / "views", self.run / "models",
+            self.directory, self.run / "status", self.run / "views", self.run / "models", self.run / "bus",
             lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
         )  # fmt: skip
         return WorkerWorkloads(

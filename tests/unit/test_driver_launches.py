@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -69,6 +70,7 @@ async def test_a_driver_that_shares_memory_shares_the_containers_and_not_the_dev
     for params, shares, locks in (
         (share, True, unlimited),
         ((*share, *limit), True, {"Name": "memlock", "Soft": 1, "Hard": 2}),
+        ((*share, "-v", "a:/dev/shmem"), True, unlimited),
         ((), False, None),
     ):
         launch = await Rig(tmp_path, twin(ARM, *params), on=on).launch()
@@ -141,6 +143,25 @@ async def test_in_a_network_of_its_own_a_driver_is_given_the_nodes_address_there
     assert environment["CYBERWAVE_BASE_URL"] == "http://172.20.0.1:18883"
     assert environment["CYBERWAVE_MQTT_HOST"] == "172.20.0.1"
     assert environment["ZENOH_CONNECT"] == "tcp/172.20.0.1:7447"
+    assert environment["ZENOH_MODE"] == "client"
+    assert rig.reached == [["172.20.0.1"]]
+
+
+@pytest.mark.parametrize(
+    ("params", "router", "mode"),
+    [
+        (("--network", "robots"), "", None),
+        ((), "7447", None),
+        (("--network", "robots", "-e", "ZENOH_MODE=peer"), "7447", "peer"),
+    ],
+)
+async def test_only_behind_a_bridge_and_with_a_router_its_bus_is_the_routers(
+    tmp_path: Path, params: tuple[str, ...], router: str, mode: str | None
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, *params))
+    rig.gateways["robots"] = "172.20.0.1"
+    rig.device = replace(rig.device, router=router)
+    assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
 
 
 async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
@@ -263,7 +284,7 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     native = twin(
         ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "A=1"]}}
     )
-    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm"))
+    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm x"))
     launch = await rig.launch()
     assert isinstance(launch, ProcessLaunch)
     assert launch.command == ("/usr/bin/arm", "x")

@@ -5,15 +5,20 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import random
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.config_rig import Kept
 
+from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
+from skerry.kit.tmpfs import Tmpfs, tmpfs_below
 from skerry.node.erasing import erase
 from skerry.node.identity import Identity
 from skerry.node.node_settings import NodeSettings
+from skerry.node.outside import Outside
 from skerry.node.retirement import (
     Mark,
     last_words,
@@ -23,11 +28,16 @@ from skerry.node.retirement import (
     write_mark,
 )
 from skerry.node.settings import find_settings, node_settings
+from skerry.node.twins.config_dir import ConfigDirectory, Host, Own, disk_for
+from skerry.node.twins.files import TwinFiles
+from skerry.node.workloads.runtimes.owner import owner_mark
+from skerry.node.workloads.runtimes.secret_files import MEMORY
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.manual_clock import ManualClock
 from skerry.wire.devices import Erasure, WipeOrder
 
 ORDER = WipeOrder("id-1", "n1", "hub-1", "receipt", 5, "sold")
+TWIN, REPLACED, LINKED, OTHER = (f"{n}1111111-1111-4111-8111-111111111111" for n in range(1, 5))
 IDENTITY = Identity("id-1", "n1", {}, "https://hub.example", "hub-1")
 
 
@@ -120,6 +130,61 @@ def test_a_database_and_backups_elsewhere_go_too_and_other_nodes_stay(
     erase(settings_in(data_dir, **options), furnished(data_dir), RealDisk(), manual_clock)
     assert [path.name for path in disk.iterdir()] == ["another.db"]
     assert [path.name for path in share.iterdir()] == [of_others.name]
+
+
+@pytest.mark.guarantee("G10")
+async def test_what_it_wrote_into_the_configuration_directory_goes_and_nothing_else(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, config, legacy = tmp_path / "n1", tmp_path / "config", tmp_path / "legacy"
+    for each in (data_dir, legacy):
+        each.mkdir()
+    for name in ("credentials", "environment"):
+        (legacy / f"{name}.json").write_text('{"token": "canary"}')
+    disk = disk_for(config, Outside(data_dir, RealDisk()).note)
+    host = Host("boat", 1, "Linux", "x86_64")
+    await ConfigDirectory(config, Own(), host, disk, SystemClock(), Kept()).open(legacy)
+    again = disk_for(config, Outside(data_dir, RealDisk()).note)
+    files = TwinFiles(config, again)
+    for uuid in (TWIN, REPLACED, LINKED):
+        files.write(uuid, b"{}", None)
+    files.path(TWIN).write_text('{"name": "of a driver"}')
+    for uuid in (REPLACED, LINKED):
+        files.path(uuid).unlink()
+    files.path(REPLACED).mkdir()
+    (files.path(REPLACED) / "mine").write_text("stays")
+    files.path(LINKED).symlink_to(legacy / "environment.json")
+    (config / "workers").mkdir()
+    again.write_atomic("workflow.write", config / "workers" / "wf_a.py", b"")
+    for name in ("workers/mine.py", "cameras.json", f"{OTHER}.json"):
+        (config / name).write_text("stays")
+    (config / "environment.json").write_text("written by somebody since")
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    left = {str(path.relative_to(config)) for path in config.rglob("*") if not path.is_dir()}
+    assert left == {
+        "environment.json", "cameras.json", "workers/mine.py", f"{OTHER}.json", f"{LINKED}.json", f"{REPLACED}.json/mine",
+    }  # fmt: skip
+    assert (legacy / "environment.json").read_text() == '{"token": "canary"}'
+    assert str(config / "credentials.json") in statement(data_dir).keys
+
+
+def test_what_drivers_share_in_memory_goes_with_its_mount(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir = tmp_path / "n1"
+    data_dir.mkdir()
+    mark = owner_mark(data_dir, RealDisk(), random.Random(os.urandom(8)))
+    memory = MEMORY / f"skerry-gate-{mark}"
+    memory.mkdir(mode=0o700)
+    shared = memory / "shared"
+    shared.mkdir()
+    assert Tmpfs(shared, 1 << 20).mounted() == ""
+    (shared / "1.zenoh").write_text("canary")
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert tmpfs_below(memory) == []
+    assert list(memory.iterdir()) == []
+    assert not [words for words in statement(data_dir).left if str(memory) in words]
+    memory.rmdir()
 
 
 @pytest.mark.guarantee("G9")

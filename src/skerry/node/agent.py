@@ -193,8 +193,7 @@ def _build(
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
-    keep = partial(keep_identity, settings.data_dir, host.disk)
-    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
+    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, partial(keep_identity, settings.data_dir, host.disk))  # fmt: skip
     events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
     way = build_way(settings, account, sessions, store.state, clock, events.tell)
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
@@ -218,16 +217,17 @@ def _build(
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     files = files_on_demand(settings, way, host, store, records, sync=sync, events=events)
     limits = build_limits(
-        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up,
-        models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
-        keeper_pid=lambda: runtime.keeper_pid,
+        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up, models=models,
+        files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent, keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     retention = Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events)  # fmt: skip
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, book.usual, secrets.files.directory, groups, named, models
+        settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files,
+        shared=shared, instances=instances, containers=containers, supervisor=supervisor, groups=groups,
+        usual=book.usual, secrets_at=secrets.files.directory, logs=logs, events=events, sync=sync, named=named, models=models,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(

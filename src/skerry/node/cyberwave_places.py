@@ -13,12 +13,16 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
+
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
+from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
     LEGACY,
@@ -33,10 +37,12 @@ from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
-_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
 
+log = logging.getLogger(__name__)
+
+BUS = "bus"
 _EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 _SYS_RESOURCE = 24
 """The capability's bit."""
@@ -57,6 +63,13 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
     )
 
 
+class Shared(msgspec.Struct, frozen=True):
+    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files."""
+
+    memory: Path | None
+    bus: Path
+
+
 def prepare(plan: GatePlan, disk: Disk) -> bytes:
     """Makes what broker and gate find at their start; returns what tokens are made of. Raises Refused, OSError."""
     disk.make_directory("broker.directory", plan.run)
@@ -66,18 +79,40 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
         raise Refused(
             f"cannot serve drivers: {memory} is not this node's alone. Remove it: rm -r {memory}"
         )
-    shared = shared_memory(plan)
-    shared.mkdir(exist_ok=True)
-    shared.chmod(0o1777)  # nobody else gets past the directory above; in containers it is /dev/shm
     user = pwd.getpwuid(os.geteuid()).pw_name
     conf = mosquitto_conf(plan.run / "broker", user, plan.largest)
     disk.write_atomic("broker.conf", plan.run / "mosquitto.conf", conf.encode())
     return _secret(memory / _SECRET)
 
 
-def shared_memory(plan: GatePlan) -> Path:
-    """What containers of drivers and workers share with each other, and with nobody else."""
-    return plan.journal.parent / "shared"
+def shared_places(memory: Path, on_disk: Path, size: int, *, seals: bool) -> Shared:
+    """Makes them below `memory`, each in a tmpfs of its own of so many bytes. Raises OSError.
+
+    Without one, containers share no memory: they would fill what the gate's journal and secrets are in. Where the node
+    encrypts, a bus of files is in memory as well: its programs write their samples as they are. Else it is `on_disk`.
+    """
+    shared: Path | None = memory / "shared"
+    if fault := _bounded(memory / "shared", size):
+        log.warning("containers of drivers share no memory, Zenoh goes by TCP: %s", fault)
+        shared = None
+    if not seals:
+        return Shared(shared, on_disk)
+    if fault := _bounded(memory / BUS, size):
+        log.warning("files of the data bus have no limit but that of all memory: %s", fault)
+    shutil.rmtree(on_disk, ignore_errors=True)  # of a time when nothing was encrypted
+    return Shared(shared, memory / BUS)
+
+
+def device_memory() -> int:
+    """In bytes."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _bounded(place: Path, size: int) -> str:
+    place.mkdir(exist_ok=True)
+    if fault := Tmpfs(place, size).mounted():
+        return f"cannot mount a tmpfs at {place}: {fault}"
+    return ""
 
 
 def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
@@ -89,16 +124,11 @@ def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
     return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
 
 
-def mosquitto(chosen: Path | None) -> Path:
-    """The broker's program; a bare name where there is none, so that its start says so."""
-    if chosen is not None:
-        return chosen
-    places = os.pathsep.join((os.defpath, *_ELSEWHERE))
-    return Path(shutil.which("mosquitto", path=places) or "mosquitto")
-
-
 def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
-    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen."""
+    """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen.
+
+    What is written there is noted, for the erasure of this node.
+    """
     settings, clock = parts.settings.cyberwave, parts.host.clock
     path, usual = settings.config_dir, False
     if path is None:
@@ -106,7 +136,8 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
     own, opened = Own(settings.variables, settings.environment or ""), parts.opened
     store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
-    found = ConfigDirectory(path, own, host, disk_for(path), clock, store)
+    disk = disk_for(path, Outside(parts.settings.data_dir, parts.host.disk).note)
+    found = ConfigDirectory(path, own, host, disk, clock, store)
     return found, LEGACY if usual else None
 
 

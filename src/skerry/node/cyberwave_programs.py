@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,20 +19,21 @@ from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Loops
+from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
-from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import may_raise_limits, shared_memory
+from skerry.node.cyberwave_places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.limits import controllers, limits_here
 from skerry.node.drivers.room import DriverParts, DriverRoom
-from skerry.node.drivers.views import BUS
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
@@ -61,6 +61,8 @@ class GateSide(msgspec.Struct, frozen=True):
     """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
+    broker: BrokerWorkloads
+    shared: Shared
     link: GateLink
     tokens: Granting
     prefix: Callable[[], str]
@@ -103,7 +105,6 @@ class Programs:
         """Finds out what is wanted, before anything is started."""
         await self._twins.workflows.open()
         await self.room.restore()
-        self._serve_bus()
         await self.worker.look()
         self._engine.patience = None
 
@@ -112,7 +113,6 @@ class Programs:
         twins = self._twins
         self.room.follow(loops)
         loops.start(self._listen, name="addresses for containers")
-        loops.start(self._follow_bus, name="data bus")
         loops.start(self._sweep, name="shared memory that is left")
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
@@ -142,22 +142,27 @@ class Programs:
         )
 
     def _device(self) -> Device:
-        settings = self._parts.settings
+        settings, cyberwave = self._parts.settings, self._parts.settings.cyberwave
         return Device(
             self._twins.config(),
             Platform(platform.system(), platform.machine(), _JETSON.exists()),
             self._twins.directory.path,
             self._root / "views",
+            self._gate.shared.bus,
             [settings.data_dir.absolute(), *settings.engine_sockets],
-            settings.cyberwave.privileged,
-            settings.cyberwave.rest_port,
-            settings.cyberwave.mqtt_port,
+            cyberwave.privileged,
+            cyberwave.rest_port,
+            cyberwave.mqtt_port,
             str(self._bus_plan().port) if self.bus.endpoint() else "",
             self._shared_memory(),
+            limits_here(
+                cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
+            ),
         )
 
-    def _shared_memory(self) -> SharedMemory:
-        return SharedMemory(shared_memory(self._gate.plan), locks=may_raise_limits())
+    def _shared_memory(self) -> SharedMemory | None:
+        place = self._gate.shared.memory
+        return None if place is None else SharedMemory(place, locks=may_raise_limits())
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)
@@ -165,7 +170,7 @@ class Programs:
         return BusPlan(
             settings.zenoh_router or knobs.router,
             knobs.router_port,
-            str(self._root / BUS) if knobs.data_backend == "filesystem" else "",
+            str(self._gate.shared.bus) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
             Ring(sealed=self._parts.opened.cipher.seals),
         )
@@ -176,17 +181,16 @@ class Programs:
             log.warning("%s", bus.problem)
         return bus
 
-    def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
-
     def _router(self) -> Assignment | None:
         return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
 
-    async def _follow_bus(self) -> None:
-        seen = 0
-        while True:
-            seen = await self.drivers.looked.after(seen)
-            self._serve_bus()
+    def _serve_bus(self, hosts: Collection[str]) -> None:
+        self.bus.serve(
+            self._twins.rows.uuids(),
+            sorted(hosts),
+            all_known=self.drivers.knows_networks,
+            running=self._running().get(ROUTER),
+        )
 
     def _driver_parts(self) -> DriverParts:
         parts, twins, opened = self._parts, self._twins, self._parts.opened
@@ -200,6 +204,7 @@ class Programs:
             usual=parts.usual,
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
+            reach=self._serve_bus,
             running=self._running,
             barred=twins.directory.barred,
             router=self._router,
@@ -232,7 +237,7 @@ class Programs:
 
     async def _sweep_once(self) -> None:
         now = self._parts.host.clock.wall_ns() / NS
-        for place in (MEMORY, shared_memory(self._gate.plan)):
+        for place in filter(None, (MEMORY, self._gate.shared.memory)):
             if gone := await asyncio.to_thread(sweep, now, place):
                 log.info("removed shared memory that ended programs have left: %d files", len(gone))
 
@@ -255,11 +260,12 @@ class Programs:
             self._root / "status",
             self._root / "views",
             self._root / "models",
+            self._gate.shared.bus,
             parts.secrets_at,
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
-            os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
+            device_memory(),
             self._shared_memory(),
         )
         changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
@@ -283,7 +289,10 @@ class Programs:
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
 
     def _lacking(self, workload: str) -> dict[str, str]:
-        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
+        parts = self._parts
+        groups = (one for one in parts.groups.statuses() if one.status.workload == workload)
+        refused = next((one.refused for one in groups), {})
+        return {**refused, **parts.named.lacking(workload), **parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
         return worker_container(self._twins.config().environment) if self.worker.wanted() else ""

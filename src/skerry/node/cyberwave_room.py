@@ -9,6 +9,7 @@ environment    the twins that this device serves, and what comes with them (`cyb
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
@@ -28,11 +29,14 @@ from skerry.node.broker.pongs import Pongs
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
+    BUS,
+    Shared,
     config_directory,
+    device_memory,
     gate_plan,
-    mosquitto,
     prepare,
     set_log_level,
+    shared_places,
 )
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
@@ -44,6 +48,9 @@ from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
+
+_SHARED_PART = 4
+"""The device's memory, divided by it, where the settings say nothing."""
 
 _REST = 0.2
 """Seconds between two looks at which instances live."""
@@ -59,23 +66,25 @@ class CyberwaveRoom:
         self._parts = parts
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
-        self._broker = BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
+        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
         self._left = LeftRunning(
             lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
         )
-        self._sources: list[DeviceWorkloads] = [self._broker]
+        self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
         self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
+        self._shared: Shared
         self._is_open = False
 
     async def open(self) -> None:
         """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
+        self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
@@ -96,10 +105,18 @@ class CyberwaveRoom:
         self._living.restore(parts.instances.load())
         self._is_open = True
 
+    def _make_shared(self) -> Shared:
+        settings = self._parts.settings
+        on_disk = settings.data_dir.absolute() / "cyberwave" / BUS
+        size = settings.cyberwave.shared_memory or device_memory() // _SHARED_PART
+        seals = self._parts.opened.cipher.seals
+        return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
+
     def follow(self, tasks: Tasks) -> None:
         """The room's loops."""
         loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
         loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
         loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
@@ -116,7 +133,7 @@ class CyberwaveRoom:
         around = self.environment
         shown = list if around is None else around.programs.shown
         return await cyberwave_status(
-            self.directory, link, self.link, shown, self._parts.host.clock
+            self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
         )
 
     async def close(self) -> None:
@@ -153,11 +170,18 @@ class CyberwaveRoom:
 
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
+        return await self._environment_for(order.action).orders.do(order)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        return await self._environment_for("start_driver").programs.room.start_driver(twin)
+
+    def _environment_for(self, deed: str) -> EnvironmentRoom:
         if self.environment is None:
             raise Refused(
-                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+                f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
-        return await self.environment.orders.do(order)
+        return self.environment
 
     def _prefix(self) -> str:
         """What the device's topics begin with now."""
@@ -173,7 +197,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self.link, self.tokens, self._prefix)
+        gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
@@ -182,7 +206,7 @@ class CyberwaveRoom:
         self.environment = room
 
     def _serve(self, *sources: DeviceWorkloads) -> None:
-        self._sources = [self._broker, *sources]
+        self._sources = [self.broker, *sources]
         self.told.ring()
 
     async def _follow_environment(self, loops: Loops) -> None:

@@ -19,9 +19,11 @@ from skerry import __version__
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.file_lock import locked
+from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.backups.place import backup_directory, database_file, owner_of
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.node_settings import NodeSettings
+from skerry.node.outside import written_outside
 from skerry.node.retirement import (
     CERTIFICATE_FILE,
     MARK_FILE,
@@ -56,10 +58,11 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
     """
     data_dir = settings.data_dir.resolve()
     with locked(data_dir / LOCK_FILE):
+        unmounted = _without_mounts(settings, data_dir)
         survey = mark.survey
         if survey is None:
             survey = _survey(settings, data_dir, mark)
-            left = [*mark.left, *_links(survey)]
+            left = [*mark.left, *_links(survey), *unmounted]
             mark = msgspec.structs.replace(mark, phase="erasing", survey=survey, left=left)
             with contextlib.suppress(
                 OSError
@@ -86,9 +89,10 @@ def _survey(settings: NodeSettings, data_dir: Path, mark: Mark) -> Survey:
         for path in sorted(data_dir.glob(where))
         if path.is_file() and path.resolve() == path  # what a link leads to may be anybody's
     )
-    keys = list(dict.fromkeys(str(path) for path in found))
+    own, copies = written_outside(data_dir)
+    keys = list(dict.fromkeys(str(path) for path in (*found, *copies)))
     files = size = 0
-    places = _places(settings, data_dir, mark)
+    places = [*own, *_places(settings, data_dir, mark)]
     for place in places:
         for path in _below(place, []):
             if not _stays(path, place):
@@ -131,6 +135,15 @@ def _places(settings: NodeSettings, data_dir: Path, mark: Mark) -> list[Path]:
     return [*elsewhere, data_dir]
 
 
+def _without_mounts(settings: NodeSettings, data_dir: Path) -> list[str]:
+    """Ends what the node has mounted for its drivers, in memory; says what stays."""
+    roots = filter(
+        is_ours, (MEMORY / f"skerry-gate-{known_mark(data_dir)}", settings.run_dir / "gate")
+    )
+    places = [place for root in roots for place in tmpfs_below(root)]
+    return [f"{place}: {fault}" for place in places if (fault := unmount(place))]
+
+
 def _below(place: Path, left: list[str]) -> Iterator[Path]:
     """`place` if it is a file, else all that is below it on the same file system, what is deeper first."""
     if place.is_symlink() or not place.is_dir():
@@ -163,7 +176,7 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
     try:
         if path.exists():
             disk.point("erase.overwrite")
-            with path.open("r+b") as file:
+            with open(path, "r+b", opener=_unlinked) as file:
                 size = os.fstat(file.fileno()).st_size
                 file.write(secrets.token_bytes(size))
                 file.flush()
@@ -174,6 +187,11 @@ def _destroy(path: Path, disk: Disk, left: list[str]) -> None:
         pass  # with its directory, before a kill
     except OSError as error:
         _note(left, error, path)
+
+
+def _unlinked(path: str, flags: int) -> int:
+    """A place in somebody's directory may have become a link since it was looked at."""
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC)
 
 
 def _clear(place: Path, disk: Disk, left: list[str]) -> None:

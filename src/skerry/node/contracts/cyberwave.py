@@ -6,8 +6,10 @@ are this node's own: a driver never speaks with the hub, and its key is good for
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -15,6 +17,8 @@ from skerry.core.names import looks_secret
 
 ROUTER = "cyberwave-zenoh"
 """The workload that is the data bus: before whoever is told its endpoint."""
+
+MQTT_HOST = "CYBERWAVE_MQTT_HOST"
 
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
@@ -29,7 +33,7 @@ _ADDRESSES = frozenset(
     {
         "CYBERWAVE_BASE_URL",
         "CYBERWAVE_API_URL",
-        "CYBERWAVE_MQTT_HOST",
+        MQTT_HOST,
         "CYBERWAVE_MQTT_PORT",
         "CYBERWAVE_MQTT_USE_TLS",
         "CYBERWAVE_MQTT_TLS_CA_CERT",
@@ -39,6 +43,7 @@ _ADDRESSES = frozenset(
 """Variables of the device that lead to the hub."""
 
 _SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
+_LOOPBACK = "127.0.0.1"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -55,6 +60,11 @@ class Surroundings(msgspec.Struct, frozen=True):
     device: Mapping[str, str] = {}
     router: str = ""
     system: str = "linux"
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its programs are in another network than the device's own."""
+        return self.mqtt_host != _LOOPBACK
 
 
 class SharedMemory(msgspec.Struct, frozen=True):
@@ -136,17 +146,30 @@ def bus_inside(environment: Mapping[str, str]) -> str:
     return environment.get("CYBERWAVE_DATA_DIR", "") or DATA_INSIDE
 
 
+def has_own_memory(host: Mapping[str, Any]) -> bool:
+    """Whether a part of the engine's HostConfig says what the container has at /dev/shm: then it shares none with others."""
+    targets = [
+        *(bind.split(":")[1 if ":" in bind else 0] for bind in host.get("Binds", ())),
+        *(mount["Target"] for mount in host.get("Mounts", ())),
+        *host.get("Tmpfs", ()),
+    ]
+    own = any(posixpath.normpath(target) == MEMORY_INSIDE for target in targets)
+    return own or not host.keys().isdisjoint(("IpcMode", "ShmSize"))
+
+
 def _common(around: Surroundings) -> dict[str, str]:
     listen = around.device.get("ZENOH_LISTEN", "tcp/127.0.0.1:0")
     return {
         "CYBERWAVE_EDGE_HOST_PLATFORM": around.system,
         "CYBERWAVE_BASE_URL": around.base_url,
         "CYBERWAVE_API_URL": around.base_url,
-        "CYBERWAVE_MQTT_HOST": around.mqtt_host,
+        MQTT_HOST: around.mqtt_host,
         "CYBERWAVE_MQTT_PORT": str(around.mqtt_port),
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
         "ZENOH_CONNECT": around.router or around.device.get("ZENOH_CONNECT", ""),
+        # Peers speak with each other directly, and cannot from one network into another: clients have the router do it.
+        "ZENOH_MODE": "client" if around.router and around.is_apart else "",
         # Zenoh's own default is every interface of the device.
         "ZENOH_LISTEN": listen,
     }

@@ -11,6 +11,7 @@ import msgspec
 from skerry.core.cyberwave.drivers import Platform
 from skerry.core.cyberwave.names import said_prefix
 from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
@@ -47,7 +48,7 @@ class Device(msgspec.Struct, frozen=True):
     """What all drivers have in common.
 
     `directory` is the configuration directory, `private` what is shown to no driver, `trusted` the names of drivers that
-    may have more than their own hardware. `views` is where their views of `directory` are made. `router` is the Zenoh
+    may have more than their own hardware. `views` is where their views of `directory` are made, `bus` where they exchange files. `router` is the Zenoh
     router's endpoint by the host that it is reached at; empty: there is none.
     """
 
@@ -55,13 +56,15 @@ class Device(msgspec.Struct, frozen=True):
     platform: Platform
     directory: Path
     views: Path
+    bus: Path
     private: Sequence[Path] = ()
     trusted: Sequence[str] = ()
     rest_port: int = 18883
     mqtt_port: int = 18884
     router: str = ""
     shared: SharedMemory | None = None
-    """The memory that their containers share."""
+    """The memory that their containers share; None: they share none."""
+    limits: DriverLimits = DriverLimits()
 
     @property
     def system(self) -> str:

@@ -20,8 +20,10 @@ from skerry.node.contracts.cyberwave import (
     Surroundings,
     bus_inside,
     driver_environment,
+    has_own_memory,
 )
 from skerry.node.drivers.device import Body, Device
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan
 from skerry.node.drivers.views import CREDENTIALS, Views
 from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
@@ -56,7 +58,7 @@ _INSIDE = "/app"
 class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a start is made of besides the spec; the files are those of its twins that were there.
 
-    `prefix` is that of the topics that its tokens are good for.
+    `prefix` is that of the topics that its tokens are good for; `bus` is where it exchanges files; `limits` are a native driver's.
     """
 
     twin: str
@@ -66,6 +68,8 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     host: Body = {}
     config: Body = {}
     prefix: str = ""
+    bus: str = ""
+    limits: DriverLimits = DriverLimits()
 
     @property
     def twins(self) -> tuple[str, ...]:
@@ -89,6 +93,8 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         {} if native else _host(plan, device, environment),
         {} if native else {**options.config, "StopTimeout": STOP_SECONDS},
         device.topic_prefix,
+        str(device.bus) if bus_inside(environment) else "",
+        device.limits if native else DriverLimits(),
     )
     spec = WorkloadSpec(
         name=plan.name,
@@ -161,7 +167,11 @@ class Launches:
             environment = around | own | {"CYBERWAVE_EDGE_CONFIG_DIR": str(view)}
             if bus_inside(own):
                 environment["CYBERWAVE_DATA_DIR"] = str(self._views.bus())
-            return replace(base, environment=environment, **common)
+            limits = recipe.limits
+            own_limits = replace(
+                base.resources, memory=limits.memory or None, pids=limits.pids or None
+            )
+            return replace(base, environment=environment, resources=own_limits, **common)
         raise InvalidInput(f"driver «{assignment.workload}» is neither a container nor a process")
 
     def _token(self, assignment: Assignment, instance: str) -> str:
@@ -225,11 +235,12 @@ def _container(plan: DriverPlan) -> ContainerSpec:
 def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> Body:
     host: dict[str, object] = {
         **plan.options.host,
+        **device.limits.beside(plan.options.host),
         "Init": True,
         "RestartPolicy": {"Name": "unless-stopped"},
     }
-    shares = environment.get("ZENOH_SHARED_MEMORY") == "true" and "IpcMode" not in host
-    if device.shared is not None and shares:
+    shares = environment.get("ZENOH_SHARED_MEMORY") == "true"
+    if device.shared is not None and shares and not has_own_memory(host):
         memory = _mount(str(device.shared.path), MEMORY_INSIDE, writable=True)
         host["Mounts"] = [*plan.options.host.get("Mounts", []), memory]
         host["Ulimits"] = [*device.shared.limits, *plan.options.host.get("Ulimits", [])]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,10 +35,10 @@ class DriverParts(msgspec.Struct, frozen=True):
     `served` are the twins of this device with their assets, `device` is the device as it is now; `changes` ring when one
     of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
-    is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
-    be started; empty: they may. `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers:
-    ended before them, started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the
-    drivers' logs.
+    is none, Transient; `reach` is told these addresses before anything is wanted that uses them. `running` are the
+    assignments of the workloads as they were started. `barred` says why no driver may be started; empty: they may.
+    `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers: ended before them,
+    started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -50,6 +50,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     usual: Callable[[Assignment, str], Launch]
     secrets_at: Callable[[str, str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], Assignment | None]
@@ -79,7 +80,7 @@ class DriverRoom:
             parts.said, parts.served, device, self.watch.up, self.watch.running, clock
         )
         self.logs = LogTopic(parts.tails, parts.publish, device, clock)
-        views = Views(device().views, device().directory, parts.disk)
+        views = Views(device().views, device().directory, device().bus, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
         self.order = StartOrder(self._order_sources(), clock)
         changes = [*parts.changes, self.watch.changed, self.order.told]
@@ -107,6 +108,17 @@ class DriverRoom:
         await self.restart.restore()
         await self.workloads.restore()
 
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`."""
+        known = self.watch.marks().get(twin)
+        await self.watch.clear(twin)
+        held = known is not None and known.since is not None
+        return (
+            "its mark is taken away, and it is started"
+            if held
+            else "it was not flapping: it goes on"
+        )
+
     def follow(self, loops: Loops) -> None:
         """Starts them."""
         parts = self._parts
@@ -127,6 +139,7 @@ class DriverRoom:
             parts.sync_files,
             lambda twin: parts.device().directory / f"{twin}.json",
             parts.gateway,
+            parts.reach,
             parts.running,
             parts.barred,
             self.watch.held,

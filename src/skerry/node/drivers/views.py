@@ -15,9 +15,6 @@ from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 
 CREDENTIALS = "credentials.json"
-BUS = "bus"
-"""Beside the views."""
-
 _As = Callable[[bytes, Collection[str]], bytes]
 
 _COMMON: Mapping[str, _As] = {
@@ -30,10 +27,11 @@ _COMMON: Mapping[str, _As] = {
 
 
 class Views:
-    """In `root`, a directory for each workload; `source` is the configuration directory."""
+    """In `root`, a directory for each workload; `source` is the configuration directory, `bus` that of a bus of files."""
 
-    def __init__(self, root: Path, source: Path, disk: Disk) -> None:
+    def __init__(self, root: Path, source: Path, bus: Path, disk: Disk) -> None:
         self._root = root
+        self._bus = bus
         self._source = source
         self._disk = disk
 
@@ -68,10 +66,10 @@ class Views:
 
     def bus(self) -> Path:
         """The one directory of the data bus where that is made of files, for whatever user a program has. Raises Transient."""
-        path = self._root.parent / BUS
+        path = self._bus
         try:
             self._disk.make_directory("driver.bus", path)
-            path.chmod(0o777)  # nobody else on the device passes the data directory above it
+            path.chmod(0o777)  # nobody else on the device passes the directory above it
         except OSError as error:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path

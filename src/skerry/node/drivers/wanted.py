@@ -18,6 +18,7 @@ from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError
+from skerry.node.contracts.cyberwave import MQTT_HOST
 from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
@@ -25,6 +26,8 @@ from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
+
+HERE = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -37,9 +40,10 @@ class Sources(msgspec.Struct, frozen=True):
 
     `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
     `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
-    `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
-    be started; empty: they may. `held` says why a driver is to be down; empty: it is not. `waits` says why none is started
-    yet, and `problem` what people have to know of all of them; empty: nothing.
+    `reach` is told these addresses before anything is wanted that uses them. `running`: the assignments of this device's
+    workloads as they were started, by name. `barred` says why no driver may be started; empty: they may. `held` says why
+    a driver is to be down; empty: it is not. `waits` says why none is started yet, and `problem` what people have to know
+    of all of them; empty: nothing.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -47,6 +51,7 @@ class Sources(msgspec.Struct, frozen=True):
     write_files: Callable[[], Awaitable[object]]
     file: Callable[[str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     held: Callable[[Assignment], str]
@@ -83,6 +88,8 @@ class DriverWorkloads:
         self._looking = asyncio.Lock()
         self._hold = ""
         self._refreshes = Refreshes(sources.running)
+        self.knows_networks = False
+        """Whether `hosts` are all of them: none is among them that could not be looked up yet."""
         self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:
@@ -102,8 +109,11 @@ class DriverWorkloads:
         return None if assignment is None else recipe_of(assignment).twin
 
     def hosts(self) -> Collection[str]:
-        """The addresses of this device at which drivers reach it, besides loopback."""
-        return {host for host in self._networks.values() if host}
+        """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
+        hosts = {host for host in self._networks.values() if host}
+        if not self.knows_networks:
+            hosts |= {one.spec.env.get(MQTT_HOST, HERE) for one in self._running().values()}
+        return hosts - {HERE}
 
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
@@ -141,6 +151,8 @@ class DriverWorkloads:
             wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
+            self.knows_networks = not plans.undecided
+            self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()

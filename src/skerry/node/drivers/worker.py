@@ -82,7 +82,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
 
 
 class WorkerPlaces(msgspec.Struct, frozen=True):
-    """Where things are. `views` and `models` are each made below a directory of their own.
+    """Where things are. `views` and `models` are each made below a directory of their own; `bus` is where programs exchange files.
 
     `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
     device's, in bytes.
@@ -92,6 +92,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     status: Path
     views: Path
     models: Path
+    bus: Path
     secrets_at: Callable[[str, str], Path]
     rest_port: int
     mqtt_port: int
@@ -131,7 +132,7 @@ class WorkerWorkloads:
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
-        self._views = Views(places.views, places.directory, disk)
+        self._views = Views(places.views, places.directory, places.bus, disk)
         self._gpu: bool | None = None
         self._granted: dict[str, tuple[str, Grant]] = {}
         """By instance, with its token."""
@@ -271,7 +272,8 @@ class WorkerWorkloads:
             gpu,
             places.memory,
         )
-        return own_assignment(worker_spec(plan))
+        spec = worker_spec(plan)
+        return own_assignment(spec, str(places.bus) if bus_inside(spec.env) else "")
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
         """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""

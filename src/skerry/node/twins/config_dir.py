@@ -20,7 +20,7 @@ from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faul
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
 from skerry.kit.directory_watch import DirectoryWatch
-from skerry.kit.disk import Disk, DiskOf, RealDisk
+from skerry.kit.disk import Disk, DiskOf
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 from skerry.node.twin_ports import DeviceConfig
@@ -58,6 +58,12 @@ TRIES, BETWEEN = 6, 0.2
 _FOREIGN_BITS = 0o077
 
 log = logging.getLogger(__name__)
+
+Note = Callable[[Path, bytes | None], object]
+
+_COPIES = "config.migrate"
+_UNCHANGED = (-1, -1)
+"""As fchown has it."""
 
 _Stamps = Mapping[str, tuple[int, int, int, int] | None]
 
@@ -99,13 +105,26 @@ def default_directory(
     return ((user and home_of(user)) or home) / DIRECTORY, True
 
 
-def disk_for(directory: Path) -> Disk:
-    """What writes in the directory so that its files belong to whom it belongs, or would if it were there."""
+def disk_for(directory: Path, note: Note) -> Disk:
+    """What writes in the directory so that its files belong to whom it belongs, or would if it were there.
+
+    `note` hears of each file before it is there, and of what is in it if that was copied.
+    """
     found = directory if directory.exists() else directory.parent
     owner = found.stat() if found.exists() else None
     if os.geteuid() or owner is None or not owner.st_uid:
-        return RealDisk()
-    return DiskOf((owner.st_uid, owner.st_gid))
+        return _NotedDisk(_UNCHANGED, note)
+    return _NotedDisk((owner.st_uid, owner.st_gid), note)
+
+
+class _NotedDisk(DiskOf):
+    def __init__(self, owner: tuple[int, int], note: Note) -> None:
+        super().__init__(owner)
+        self._note = note
+
+    def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+        self._note(path, data if label == _COPIES else None)
+        super().write_atomic(label, path, data, mode)
 
 
 class ConfigDirectory:
@@ -133,7 +152,8 @@ class ConfigDirectory:
         self._is_kept = True
         self._own = variables_in(own.variables)
         self._host = host
-        self._disk = disk
+        self.disk = disk
+        """What writes there."""
         self._clock = clock
         self._environment = own.environment
         self._bell = Bell()
@@ -260,7 +280,7 @@ class ConfigDirectory:
         if FINGERPRINT not in found:
             text = msgspec.json.encode({"fingerprint": made}) + b"\n"
             try:
-                self._disk.write_atomic("config.fingerprint", self.path / FINGERPRINT, text)
+                self.disk.write_atomic("config.fingerprint", self.path / FINGERPRINT, text)
             except OSError as error:
                 faults.append(f"cannot write {self.path / FINGERPRINT}: {error.strerror}")
         return known.fingerprint or made
@@ -286,7 +306,7 @@ class ConfigDirectory:
     def _make(self) -> None:
         if self.path.is_dir():
             return
-        self._disk.make_directory("config.directory", self.path)
+        self.disk.make_directory("config.directory", self.path)
         parent = self.path.parent.stat()
         if not os.geteuid() and parent.st_uid:
             os.chown(self.path, parent.st_uid, parent.st_gid, follow_symlinks=False)
@@ -308,9 +328,9 @@ class ConfigDirectory:
             if len(text) > _MAX_MIGRATED:
                 log.warning("%s has more than %d bytes: it is not migrated", source, _MAX_MIGRATED)
                 continue
-            self._disk.write_atomic("config.migrate", target, text)
+            self.disk.write_atomic(_COPIES, target, text)
             copied.append(source.name)
-        self._disk.write_atomic("config.migrated", mark, f"{legacy}\n".encode())
+        self.disk.write_atomic("config.migrated", mark, f"{legacy}\n".encode())
         if copied:
             log.info("copied %s from %s to %s", ", ".join(copied), legacy, self.path)
 
