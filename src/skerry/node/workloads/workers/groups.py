@@ -223,7 +223,8 @@ class WorkerGroups:
         found = await asyncio.to_thread(self._scan, Path(spec.scripts), list(look.files))
         for doubt in found.doubts:
             log.warning("models of worker group «%s» are unclear: %s", name, doubt)
-        return Scripts(dict(look.files), list(found.models), list(found.doubts))
+        doubts, refused = list(found.doubts), dict(found.refused)
+        return Scripts(dict(look.files), list(found.models), doubts, refused)
 
     async def _look(self, name: str, spec: WorkerSpec) -> Look:
         """One look at a time for each group: what hangs would hang again."""
