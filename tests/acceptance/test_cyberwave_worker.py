@@ -201,7 +201,7 @@ def site_log(site: CyberwaveSite, workload: str) -> str:
     return "".join(path.read_text() for path in sorted(directory.glob("*.log")))
 
 
-async def test_case_42_a_worker_that_ends_is_started_six_times_at_most(short_dir: Path) -> None:
+async def test_a_worker_that_ends_is_started_six_times_at_most(short_dir: Path) -> None:
     """Whatever it ends with: here code 0 and 3 in turn."""
     async with cyberwave_site(short_dir) as site:
         shell = CommandLine(site.site)
@@ -284,7 +284,7 @@ async def test_case_37_weights_with_a_flipped_byte_are_fetched_again(short_dir: 
         )
 
 
-async def test_case_38_a_model_that_cannot_be_had_is_told_of_and_the_worker_starts(
+async def test_a_model_that_cannot_be_had_is_told_of_and_the_worker_starts(
     short_dir: Path,
 ) -> None:
     async with cyberwave_site(short_dir) as site:

@@ -126,7 +126,7 @@ async def test_what_is_unclear_is_shown_and_holds_up_nothing(short_dir: Path) ->
             assert f"models of worker group «cam» are unclear: {doubt}" in node.log.read_text()
 
 
-async def test_case_38_a_worker_that_only_wishes_starts_without_what_cannot_be_had(
+async def test_a_worker_that_only_wishes_starts_without_what_cannot_be_had(
     short_dir: Path,
 ) -> None:
     scripts = short_dir / "w"

@@ -193,15 +193,15 @@ def _build(
     clock, name = host.clock, identity.name if identity else settings.name
     logs = LogFiles(settings.data_dir / "logs", clock)
     enrolled = with_secret(settings.data_dir, identity, store.cipher, host.disk)
-    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, partial(keep_identity, settings.data_dir, host.disk))  # fmt: skip
+    keep = partial(keep_identity, settings.data_dir, host.disk)
+    account = None if settings.stays_alone else account_of(settings.hub.url, enrolled, keep)
     events = OwnEvents(records, clock, lambda: _quality(sync, clock))  # sync tells events, too
     way = build_way(settings, account, sessions, store.state, clock, events.tell)
     sync = _sync(settings, way, host, Stores(store.state, records), logs, events)
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = _local_api(settings), SeenValues(clock), partial(http_status, sessions.world)
-    named = script_models(way, host, store.state, sync)
-    owner = owner_mark(settings.data_dir, host.disk, host.chance)
+    named, owner = script_models(way, host, store.state, sync), owner_mark(settings.data_dir, host.disk, host.chance)  # fmt: skip
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
     book = DeviceBook(_contract(settings, name, secrets).launch_for)
@@ -217,17 +217,17 @@ def _build(
     shipping = LogShipping(desired.shipped_logs, logs.path, records, store.state, clock, quality)
     files = files_on_demand(settings, way, host, store, records, sync=sync, events=events)
     limits = build_limits(
-        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up, models=models,
-        files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent, keeper_pid=lambda: runtime.keeper_pid,
+        settings, clock, host.disk, host.chance, events=events, records=records, backed_up=sync.backed_up,
+        models=models, files=files, quotas=quotas, workloads=supervisor, sent=shipping.is_sent,
+        keeper_pid=lambda: runtime.keeper_pid,
     )  # fmt: skip
     retention = Retention(records, clock, sync.backed_up, Rules.of(settings.retention.streams), events)  # fmt: skip
     shared = shared_on_demand(settings, way, host, store, sync=sync, events=events)
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files,
-        shared=shared, instances=instances, containers=containers, supervisor=supervisor, groups=groups,
-        usual=book.usual, secrets_at=secrets.files.directory, logs=logs, events=events, sync=sync, named=named, models=models,
+        settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files, shared=shared, logs=logs, instances=instances,
+        containers=containers, supervisor=supervisor, groups=groups, named=named, models=models, events=events, sync=sync, usual=book.usual, secrets_at=secrets.files.directory,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(

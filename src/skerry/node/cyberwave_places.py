@@ -80,8 +80,12 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
             f"cannot serve drivers: {memory} is not this node's alone. Remove it: rm -r {memory}"
         )
     user = pwd.getpwuid(os.geteuid()).pw_name
-    conf = mosquitto_conf(plan.run / "broker", user, plan.largest)
-    disk.write_atomic("broker.conf", plan.run / "mosquitto.conf", conf.encode())
+    conf, path = (
+        mosquitto_conf(plan.run / "broker", user, plan.largest).encode(),
+        plan.run / "mosquitto.conf",
+    )
+    if not path.is_file() or path.read_bytes() != conf:
+        disk.write_atomic("broker.conf", path, conf)
     return _secret(memory / _SECRET)
 
 

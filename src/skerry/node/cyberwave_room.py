@@ -81,7 +81,17 @@ class CyberwaveRoom:
         self._is_open = False
 
     async def open(self) -> None:
-        """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
+        """Takes up what the device and the agent before this one know. Raises Refused.
+
+        What cannot be had yet (a disk is full, a row cannot be read) is tried again; until then what runs goes on.
+        """
+        try:
+            await self._open()
+        except (OSError, Transient) as error:
+            log.warning("drivers are not served yet, trying again: %s", error)
+            self._serve(self._left)
+
+    async def _open(self) -> None:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
@@ -99,10 +109,13 @@ class CyberwaveRoom:
         self.pongs = Pongs(self.link, self._prefix, clock)
         try:
             await self._open_environment()
-        except InvalidInput as error:  # what else is on this device does not wait for it
+        except (InvalidInput, OSError, Transient) as error:  # nothing else here waits for it
             log.warning("no twins are served, trying again: %s", error)
             self._serve(self._left)
-        self._living.restore(parts.instances.load())
+        try:
+            self._living.restore(parts.instances.load())
+        except OSError as error:
+            log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
 
     def _make_shared(self) -> Shared:
@@ -113,8 +126,15 @@ class CyberwaveRoom:
         return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
 
     def follow(self, tasks: Tasks) -> None:
-        """The room's loops."""
-        loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
+        """The room's loops, once it is open."""
+        _ = tasks.start(self._follow(tasks), name="drivers' room")
+
+    async def _follow(self, tasks: Tasks) -> None:
+        clock, chance = self._parts.host.clock, self._parts.host.chance
+        guard = Guard("opening the room of drivers", clock, chance)
+        while not self._is_open and not await guard.run(self._open):
+            pass
+        loops = Loops(tasks, clock, chance)
         loops.start(self.link.keep, name="gate")
         loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
@@ -138,6 +158,8 @@ class CyberwaveRoom:
 
     async def close(self) -> None:
         """Nothing is answered any more, and what was left out is told of."""
+        if not self._is_open:
+            return
         with suppress(Refused, Transient):
             await self.bridge.close()
         if self.environment is not None:

@@ -75,7 +75,7 @@ class CyberwaveOnDemand:
             book.sources = [self._built]
 
     async def open(self) -> None:
-        """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
+        """Before anything is started: what is not known by then counts as not wanted. Raises Refused."""
         if self._built is not None:
             await self._built.open()
             self.room = self._built

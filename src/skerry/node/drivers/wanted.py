@@ -87,9 +87,9 @@ class DriverWorkloads:
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
         self._hold = ""
-        self._refreshes = Refreshes(sources.running)
         self.knows_networks = False
         """Whether `hosts` are all of them: none is among them that could not be looked up yet."""
+        self._refreshes = Refreshes(sources.running)
         self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:

@@ -220,11 +220,13 @@ class WorkerWorkloads:
         now = self._clock.monotonic_ns()
         if present:
             self._seen_at = now
-        elif self._wanted is not None and self._seen_at is not None:
+        elif present is not None and self._wanted is not None and self._seen_at is not None:
             left = GONE_FOR - (now - self._seen_at) / NS
             present, pause = left > 0, max(left, 0.01)
         wanted = None
-        if present and config.environment:
+        if present is None:
+            wanted = self._known(config)
+        elif present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
         waits = self._sources.waits()
@@ -243,10 +245,12 @@ class WorkerWorkloads:
             try:
                 self._gpu = await self._sources.gpus()
             except SkerryError:
-                name = worker_container(config.environment)
-                known = self._wanted or self._sources.running().get(name)
-                return known or self._assignment(config, gpu=False)
+                return self._known(config) or self._assignment(config, gpu=False)
         return self._assignment(config, gpu=self._gpu)
+
+    def _known(self, config: DeviceConfig) -> Assignment | None:
+        """What is wanted while it cannot be decided."""
+        return self._wanted or self._sources.running().get(worker_container(config.environment))
 
     def _assignment(self, config: DeviceConfig, *, gpu: bool) -> Assignment:
         sources, places, knobs = self._sources, self._places, knobs_of(config.variables)
@@ -298,7 +302,10 @@ class WorkerWorkloads:
             tuple(self._sources.workflows()),
             prefix_of(assignment.spec),
         )
-        token = self._tokens.give(instance, grant)
+        try:
+            token = self._tokens.give(instance, grant)
+        except OSError as error:
+            raise Transient(f"cannot write the token of the workers: {error.strerror}") from error
         self._granted[instance] = token, grant
         return token
 
@@ -310,7 +317,10 @@ class WorkerWorkloads:
                 del self._granted[instance]
             elif grant.workflows != workflows:
                 renewed = msgspec.structs.replace(grant, workflows=workflows)
-                self._granted[instance] = self._tokens.give(instance, renewed), renewed
+                try:
+                    self._granted[instance] = self._tokens.give(instance, renewed), renewed
+                except OSError as error:
+                    log.warning("cannot tell of workflows, trying again: %s", error)
 
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
         twins = filter(is_uuid, _twins_of(assignment))
@@ -347,11 +357,15 @@ def _twins_of(assignment: Assignment) -> tuple[str, ...]:
     return tuple(filter(None, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(",")))
 
 
-def _has_scripts(directory: Path) -> bool:
+def _has_scripts(directory: Path) -> bool | None:
+    """None: it cannot be told."""
     try:
         names = [path.name for path in directory.iterdir() if path.is_file()]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        log.warning("cannot look for workers, what runs goes on: %s", error)
+        return None
     return any(name.endswith(".py") and not name.startswith(("_", ".")) for name in names)
 
 
