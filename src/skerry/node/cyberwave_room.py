@@ -25,6 +25,7 @@ from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.shares import Room, Shares
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
@@ -90,7 +91,8 @@ class CyberwaveRoom:
         self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
-        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
+        shares = Shares(self._room(), clock)
+        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of, shares)
         self.bridge = Bridge(
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
@@ -102,6 +104,22 @@ class CyberwaveRoom:
             self._serve(self._left)
         self._living.restore(parts.instances.load())
         self._is_open = True
+
+    def _room(self) -> Room:
+        """What is in the gate's journal comes into the store also from who is held: that much is not to be given away."""
+        parts, records = self._parts, self._parts.records
+        coming = min(self._plan.journal_limit, parts.settings.records.keep_limit // 4)
+
+        async def tell(source: str, words: str) -> None:
+            await parts.events.tell("skerry.driver.share", words, {"workload": source})
+
+        return Room(
+            lambda: records.kept_room() - coming,
+            parts.files.left,
+            lambda lane: records.head(lane).n,
+            records.acknowledged,
+            tell,
+        )
 
     def _make_shared(self) -> Shared:
         settings = self._parts.settings
