@@ -79,6 +79,7 @@ class Listener:
     def __init__(self) -> None:
         self.healths: list[tuple[str, bytes]] = []
         self.replies: list[tuple[str, bytes]] = []
+        self.pings: list[str] = []
 
     def health(self, twin: str, payload: bytes, at: int) -> None:
         assert abs(at - SystemClock().wall_ns()) < 3600 * NS
@@ -87,6 +88,10 @@ class Listener:
     def reply(self, twin: str, topic: str, payload: bytes) -> None:
         assert twin in topic
         self.replies.append((topic, payload))
+
+    def ping(self, twin: str, at: int) -> None:
+        assert abs(at - SystemClock().wall_ns()) < 3600 * NS
+        self.pings.append(twin)
 
 
 def shares_of(node: FileRig, clock: Clock, told: list[str] | None = None) -> Shares:

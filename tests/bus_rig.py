@@ -11,15 +11,15 @@ import sys
 import threading
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
+from tests.closing import Closes
 from tests.cyberwave_sdk import FIXTURES, Sdk
 from tests.gate_rig import free_port
 
-from skerry.wire.codec import encode
+from skerry.node.bus.router import command
 from skerry.wire.data_bus import BusOrder
 
 PATIENCE = 60.0
@@ -75,7 +75,7 @@ class Program:
                 self._answers.put(said.get("answer"))
 
 
-class BusRig:
+class BusRig(Closes):
     """Nothing runs until it is started. Names no twin that another test has."""
 
     def __init__(self, path: Path, sdk: Sdk) -> None:
@@ -93,7 +93,7 @@ class BusRig:
     def start(self, order: BusOrder | None = None, **environment: str) -> None:
         """Returns when it listens, or has ended."""
         order = order or BusOrder(port=self.port)
-        words = [sys.executable, "-I", "-m", "skerry.runners.zenoh", encode(order).decode()]
+        words = [sys.executable, *command(order)[1:]]
         with self.log.open("ab") as log:
             self.router = subprocess.Popen(words, env=os.environ | environment, stderr=log)
         until(lambda: b"skerry:" in self.log.read_bytes(), "the router says something")
@@ -104,31 +104,31 @@ class BusRig:
         self.router.send_signal(number)
         return self.router.wait(timeout=PATIENCE)
 
-    def program(self, mode: str = "client", **more: str) -> Program:
+    def program(
+        self,
+        mode: str = "client",
+        host: str = "127.0.0.1",
+        prefix: Sequence[str] = (),
+        **more: str,
+    ) -> Program:
         """On the bus; a «client» speaks through the router only, a «peer» is introduced by it."""
         environment = {
             "CYBERWAVE_DATA_BACKEND": "zenoh",
             "ZENOH_MODE": mode,
-            "ZENOH_CONNECT": f"tcp/127.0.0.1:{self.port}",
+            "ZENOH_CONNECT": f"tcp/{host}:{self.port}",
             "HOME": str(self._path),
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
             **({"ZENOH_LISTEN": "tcp/127.0.0.1:0"} if mode == "peer" else {}),
             **more,
         }
-        program = Program(self._sdk.words(FIXTURES / "bus_peer.py"), environment)
+        words = [*prefix, *self._sdk.words(FIXTURES / "bus_peer.py")]
+        program = Program(words, environment)
         self._programs.append(program)
         return program
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Nothing of it is left."""
         for program in self._programs:
             program.close()
         if self.router and self.router.poll() is None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
+from typing import Any
 
 from tests.engines import IMAGE, TestEngine, ask
 from tests.installation import Node
@@ -57,6 +59,13 @@ async def another(node: Node, workload: str, pid: int) -> bool:
     return found is not None and found.phase == "running" and found.pid != pid
 
 
+def container(engine: TestEngine, name: str) -> Mapping[str, Any]:
+    """As the engine shows it."""
+    status, answer = ask(engine.socket, "GET", f"/v1.40/containers/{name}/json")
+    assert status == 200, answer
+    return dict(json.loads(answer))
+
+
 def gone(engine: TestEngine, left: int = 0) -> bool:
     """Whether the engine has no more than these containers."""
     return len(json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1])) == left
@@ -66,3 +75,8 @@ def log_of(node: Node, workload: str) -> str:
     """What is in its log."""
     path = node.directory / "logs" / workload / "current.log"
     return path.read_text() if path.exists() else ""
+
+
+def remove_image(engine: TestEngine, image: str) -> None:
+    """It is gone, whoever uses it."""
+    ask(engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import platform
+import shlex
 import shutil
 import uuid
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -21,8 +22,9 @@ from tests.driver_image import DRIVER_IMAGE
 from tests.installation import Installation, Node, installation
 from tests.ports import free_pair
 
-from skerry.cli.http import node_api
+from skerry.cli.http import Patience, node_api
 from skerry.core.cyberwave.names import driver_container, fingerprint, worker_container
+from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
@@ -50,6 +52,8 @@ class CyberwaveSite:
         self.environment, self.asset = str(uuid.uuid4()), str(uuid.uuid4())
         self.variables: dict[str, str] = {}
         """Of credentials.json, for every driver and worker."""
+        self.booted_ns = 0
+        """When the last boot without a hub began, in ns since 1970."""
         self.mqtt_port = free_pair()
         self.node = site.node(url=url)
         for setting in (
@@ -128,7 +132,7 @@ class CyberwaveSite:
 
     async def power_off(self) -> None:
         """Everything of the node ends: agent, keeper, broker, gate, drivers, workers."""
-        async with node_api(self.node.directory) as api:
+        async with node_api(self.node.directory, Patience(connect=2.0, answer=SLOW)) as api:
             await api.order("POST", "/v1/stop", StopRequest(workloads=True))
         assert self.node.process.process is not None
         await self.node.process.process.wait()
@@ -138,6 +142,7 @@ class CyberwaveSite:
         self.sign_in()
         if self.site.hub.process.runs:
             await self.site.hub.kill()
+        self.booted_ns = SystemClock().wall_ns()
         await self.node.start()
 
     def driver(self, twin: str) -> str:
@@ -259,7 +264,7 @@ def _driver_of(twin: Json) -> str:
     """What the device has to trust for it."""
     drivers = twin.get("metadata", {}).get("drivers", {})
     entry = next(iter(drivers.values()), {})
-    return str(next(iter(entry.get("command", ())), entry.get("docker_image", REGISTRY_ID)))
+    return shlex.join(entry.get("command", ())) or str(entry.get("docker_image", REGISTRY_ID))
 
 
 def log_of(node: Node, workload: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -92,11 +92,13 @@ class Rig:
         self.served = list(served)
         self.device = on or device(directory)
         self.gateways: dict[str, str] = {}
+        self.reached: list[Collection[str]] = []
         self.engine = True
         self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}
+        self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
@@ -116,9 +118,17 @@ class Rig:
         return self.directory / "secrets" / workload / instance
 
     async def look(self) -> dict[str, Assignment]:
-        """What is wanted now."""
+        """What is wanted now, whichever agent says so (`refreshes`)."""
         await self.workloads.look()
-        return {one.workload: one for one in self.workloads.wanted()}
+        return {
+            one.workload: replace(one, local=replace(one.local, refreshes=None))
+            for one in self.workloads.wanted()
+        }
+
+    async def refreshes(self, workload: str) -> int | None:
+        """How often a newer image was asked for, now."""
+        await self.workloads.look()
+        return {one.workload: one for one in self.workloads.wanted()}[workload].local.refreshes
 
     async def launch(self, instance: str = "i1") -> Launch:
         """Of the only driver that is wanted."""
@@ -134,9 +144,12 @@ class Rig:
             self._write,
             lambda uuid: self.device.directory / f"{uuid}.json",
             self._gateway,
+            lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
             lambda: self.barred,
             self._held,
+            lambda: self.waits,
+            lambda: self.problem,
         )
 
     async def _run(self, words: Sequence[str]) -> str:

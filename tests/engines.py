@@ -45,6 +45,8 @@ _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages
 _LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
 
 _PODMAN_SETTINGS = """\
+[network]
+network_config_dir = "{directory}/networks"
 [engine]
 cgroup_manager = "cgroupfs"
 events_logger = "file"
@@ -164,7 +166,7 @@ def _start(name: str, directory: Path) -> subprocess.Popen[bytes]:
     path = directory / "engine.sock"
     environment = dict(os.environ)
     if name == "podman":
-        (directory / "containers.conf").write_text(_PODMAN_SETTINGS)
+        (directory / "containers.conf").write_text(_PODMAN_SETTINGS.format(directory=directory))
         environment["CONTAINERS_CONF"] = str(directory / "containers.conf")
         (directory / "registries.conf").write_text(_REGISTRIES)
         environment["CONTAINERS_REGISTRIES_CONF"] = str(directory / "registries.conf")

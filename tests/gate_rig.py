@@ -15,13 +15,13 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+from tests.closing import Closes
 from tests.ports import free_port
 
 from skerry.gate import journal, packets
@@ -43,7 +43,7 @@ def until(condition: Callable[[], object], what: str) -> None:
         time.sleep(0.01)
 
 
-class GateRig:
+class GateRig(Closes):
     """Directories, ports and processes of one gate; nothing runs until it is started."""
 
     def __init__(self, path: Path, memory: Path, limit: int = 32 * 1024 * 1024) -> None:
@@ -58,15 +58,8 @@ class GateRig:
         self._clients: list[Device] = []
         self._tokens: dict[str, dict[str, Any]] = {}
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Nothing of it is left."""
         for client in self._clients:
             client.close()
         for process in (self.gate, self.broker):
@@ -227,7 +220,7 @@ def properties(**values: Any) -> Properties:
     return made
 
 
-class Agent:
+class Agent(Closes):
     """The agent's end of the control socket."""
 
     def __init__(self, run: Path) -> None:
@@ -238,17 +231,6 @@ class Agent:
         self._sock.connect(str(run / "control"))
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _read(self) -> None:
         try:
@@ -293,7 +275,8 @@ class Raw:
             for part in (name.encode(), b"mqttcyb", token.encode())
         )
         self.sock.sendall(packets.packet(0x10, body))
-        assert self.next().body[1] == 0
+        self.refusal = self.next().body[1]
+        """Why it was not let in; 0: it was."""
 
     def next(self) -> Packet:
         while not self._packets:

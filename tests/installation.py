@@ -366,10 +366,22 @@ def _pids() -> list[int]:
 
 def _belongs(pid: int, directory: Path) -> bool:
     try:
-        environment = Path(f"/proc/{pid}/environ").read_bytes()
-        words = Path(f"/proc/{pid}/cmdline").read_bytes()
+        words, environment = _shown(pid)
     except OSError:
         return False
     mark = str(directory).encode() + b"/"
     ours = any(name + mark in environment for name in (b"SKERRY_SOCKET=", b"HOME="))
     return ours or (b"keeper" in words and mark in words)
+
+
+def _shown(pid: int) -> tuple[bytes, bytes]:
+    """Its command and environment. One that is just being started (in execve) has neither for a moment: that is waited for.
+
+    Threads of the kernel and what has ended have no program, which raises OSError.
+    """
+    place = Path(f"/proc/{pid}")
+    while True:
+        found = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
+        if found != (b"", b""):
+            return found
+        (place / "exe").readlink()

@@ -15,12 +15,15 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.twin_files import TwinFileStore
+from skerry.node.twins.file_alerts import FileAlerts
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
+from skerry.testing.memory_alerts import MemoryAlerts
+from skerry.wire.records import Meta
 
 
-async def warn(_twin: str, words: str) -> None:
+async def warn(_name: str, words: str, _about: Meta) -> None:
     print(f"warning: {words}", flush=True)  # noqa: T201 - to the test
 
 
@@ -29,7 +32,9 @@ def parts(node: SharedNode, config: Path) -> tuple[TwinStore, FileSync]:
     clock = SystemClock()
     twins = TwinStore(node.rows, node.program.entities, ENVIRONMENT, DEVICE, clock)
     store = TwinFileStore(node.writer, node.writer.reader(), NullCipher())
-    return twins, FileSync(twins, TwinFiles(config, RealDisk()), store, clock, warn)
+    return twins, FileSync(
+        twins, TwinFiles(config, RealDisk()), store, clock, FileAlerts(MemoryAlerts(), warn)
+    )
 
 
 async def main(data: Path, config: Path) -> None:

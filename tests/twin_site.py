@@ -17,11 +17,15 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.store.twin_files import TwinFileStore
+from skerry.node.twins.file_alerts import FileAlerts
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.rows import ASSETS, TwinStore
 from skerry.node.twins.syncing import FileSync
+from skerry.testing.memory_alerts import MemoryAlerts
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
+from skerry.wire.entities import Find
+from skerry.wire.records import Meta
 from skerry.wire.rows import RowPut, RowVersion
 
 
@@ -35,15 +39,22 @@ class Device:
         self.twins = TwinStore(node.rows, node.program.entities, ENVIRONMENT, DEVICE, clock)
         self.files = TwinFiles(directory, disk or RealDisk())
         self.store = TwinFileStore(node._writer, node._rows_reader, NullCipher())
-        self.sync = FileSync(self.twins, self.files, self.store, clock, self._warn)
+        self.alerts = MemoryAlerts()
+        self.news = FileAlerts(self.alerts, self._announce)
+        self.sync = FileSync(self.twins, self.files, self.store, clock, self.news)
 
-    async def _warn(self, twin: str, words: str) -> None:
-        self.warnings.append((twin, words))
+    async def _announce(self, _name: str, words: str, about: Meta) -> None:
+        self.warnings.append((str(about["twin"]), words))
 
     async def look(self) -> None:
         """One look at the store and all files."""
         await self.twins.read()
         await self.sync.look()
+
+    async def row(self, uuid: str, entity: str = ENTITY) -> Json | None:
+        """What its store has, whoever serves it."""
+        found = (await self.node.program.entities.find(entity, Find(ids=[uuid]))).rows
+        return json.loads(bytes(found[0].body)) if found else None
 
     def file(self, twin: str = ARM) -> Json:
         """What stands in the file."""

@@ -9,7 +9,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.command_line import CommandLine
-from tests.container_site import PYTHON_ENV, another, box, log_of, of_image, says, with_engine
+from tests.container_site import (
+    PYTHON_ENV,
+    another,
+    box,
+    log_of,
+    of_image,
+    remove_image,
+    says,
+    with_engine,
+)
 from tests.engines import TestEngine, ask, image_archive, running, saved_as
 from tests.installation import Installation, installation, sleeper
 from tests.registry import layer, registry
@@ -179,8 +188,3 @@ def take_name_away(engine: TestEngine, image: str) -> None:
         assert ask(engine.socket, "POST", f"/v4.0.0/libpod/images/{image}/untag")[0] == 201
     else:
         assert ask(engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")[0] == 200
-
-
-def remove_image(engine: TestEngine, image: str) -> None:
-    """It is gone, whoever uses it."""
-    ask(engine.socket, "DELETE", f"/v1.40/images/{image}?force=1")

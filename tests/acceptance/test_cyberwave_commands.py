@@ -26,6 +26,7 @@ async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: S
         site.sign_in()
         driver = site.driver(twin)
         await site.tells(driver, active=twin)
+        await site.tells(driver, pong="pong")
         skerry = CommandLine(site.site)
         message = json.dumps({"command": "wiggle", "data": {"times": 2}})
         words = (

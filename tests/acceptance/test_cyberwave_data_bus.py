@@ -4,34 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
 from tests.bus_rig import Program
-from tests.container_site import state, with_engine
+from tests.command_line import CommandLine
+from tests.container_networks import bridge
+from tests.container_site import container, state, with_engine
+from tests.cyberwave_image import SDK_IMAGE
 from tests.cyberwave_sdk import FIXTURES, Sdk
-from tests.cyberwave_site import REGISTRY_ID, CyberwaveSite, cyberwave_site
-from tests.driver_image import with_driver
+from tests.cyberwave_site import CyberwaveSite, Json, cyberwave_site, native
 from tests.engines import TestEngine
 from tests.ports import free_port
 
 from skerry.testing.waiting import eventually
-
-REACHES = """
-import json, os, signal, socket, sys, time
-signal.signal(15, lambda *_: sys.exit(0))
-endpoint = os.environ["ZENOH_CONNECT"]
-host, _, port = endpoint.removeprefix("tcp/").rpartition(":")
-tries = 0
-while True:
-    tries += 1
-    with socket.socket() as probe:
-        if probe.connect_ex((host, int(port))) == 0:
-            break
-    time.sleep(0.1)
-print(json.dumps({"endpoint": endpoint, "tries": tries}), flush=True)
-signal.pause()
-"""
 
 
 @contextlib.asynccontextmanager
@@ -47,34 +35,56 @@ async def routed(directory: Path, *settings: str) -> AsyncIterator[tuple[Cyberwa
         await site.power_off()
 
 
-async def test_case_47_the_router_is_there_first_and_drivers_reach_it(
-    short_dir: Path, engine: TestEngine
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "engine", ["docker", pytest.param("podman", marks=pytest.mark.soak)], indirect=True
+)
+async def test_case_47_the_router_is_there_first_and_containers_of_any_network_speak_through_it(
+    short_dir: Path, sdk_engine: TestEngine
 ) -> None:
-    async with routed(short_dir) as (site, port):
-        with_engine(site.node, engine)
-        program = short_dir / "program"
-        program.mkdir()
-        (program / "reaches").write_text(f"#!/usr/bin/python3{REACHES}")
-        (program / "reaches").chmod(0o755)
-        mounted = ["-v", f"{program}:/program", "--entrypoint", "/program/reaches"]
-        entry = {"docker_image": with_driver(engine), "params": mounted}
-        metadata = {"drivers": {"default": entry}}
-        [arm] = await site.join({}, asset={"registry_id": REGISTRY_ID, "metadata": metadata})
-        name = site.driver(arm)
-        try:
-            await eventually(
-                lambda: bool(site.said(name)), "the driver reaches the router", timeout=60
-            )
-        except AssertionError as error:
-            shown = [await state(site.node, each) for each in (name, "cyberwave-zenoh")]
-            alerts = await site.alerts()
-            raise AssertionError(f"{error}: {shown} {site.log(name)} {alerts}") from None
-        [said, *_] = site.said(name)
-        assert said == {"endpoint": f"tcp/127.0.0.1:{port}", "tries": 1}
-        router = await state(site.node, "cyberwave-zenoh")
-        assert router
-        assert router.phase == "running"
-        assert "cyberwave-zenoh" not in str(await site.site.hub.rows("*"))
+    """Of two drivers one is in the device's own network and one behind a bridge: REST, MQTT, samples and `latest()` work."""
+    with bridge(sdk_engine) as (network, gateway):
+        async with routed(short_dir) as (site, port):
+            with_engine(site.node, sdk_engine)
+            one, other = await site.join({"name": "one"}, {"name": "other"})
+            await site.change_twin(one, _neighbour("one", other, "--network", network))
+            await site.change_twin(other, _neighbour("other", one))
+            for twin in (one, other):
+                await site.tells(site.driver(twin), active=twin)
+                await site.tells(site.driver(twin), heard=["elbow"])
+                await site.tells(site.driver(twin), latest=["elbow"])
+                await eventually(lambda twin=twin: site.has(twin, 10), "the hub has its events")  # type: ignore[misc]
+            for twin, host, mode in ((one, gateway, "client"), (other, "127.0.0.1", None)):
+                shown = container(sdk_engine, site.driver(twin))
+                assert (network in shown["NetworkSettings"]["Networks"]) == (mode is not None)
+                assert (
+                    site.count(site.driver(twin), addresses=_addresses(site, host, port, mode)) == 1
+                )
+                status = await state(site.node, site.driver(twin))
+                assert status
+                assert (status.restarts, shown["RestartCount"]) == (0, 0)
+            router = await state(site.node, "cyberwave-zenoh")
+            assert router
+            assert router.phase == "running"
+            assert "cyberwave-zenoh" not in str(await site.site.hub.rows("*"))
+
+
+def _neighbour(name: str, of: str, *params: str) -> Json:
+    entry = {
+        "docker_image": SDK_IMAGE,
+        "params": ["-e", "FIXTURE=neighbour.py", "-e", f"NEIGHBOUR={of}", *params],
+    }
+    return {"name": name, "metadata": {"drivers": {"default": entry}}}
+
+
+def _addresses(site: CyberwaveSite, host: str, router: int, mode: str | None) -> Json:
+    return {
+        "CYBERWAVE_BASE_URL": f"http://{host}:{site.mqtt_port + 1}",
+        "CYBERWAVE_MQTT_HOST": host,
+        "CYBERWAVE_MQTT_PORT": str(site.mqtt_port),
+        "ZENOH_CONNECT": f"tcp/{host}:{router}",
+        "ZENOH_MODE": mode,
+    }
 
 
 async def test_what_drivers_exchange_comes_to_the_hub_once(
@@ -110,3 +120,50 @@ async def test_what_drivers_exchange_comes_to_the_hub_once(
             await eventually(lambda: site.site.hub.has(key, 100), "all of them are at the hub")
             rows = await site.site.hub.rows(key)
             assert [json.loads(str(row.value)) for row in rows] == [{"n": n} for n in range(100)]
+
+
+REPLAYED = """
+import json, sys
+from pathlib import Path
+from cyberwave.data.header import decode
+from cyberwave.data.recording import replay
+class Heard:
+    samples = []
+    def publish(self, channel, payload):
+        self.samples.append([channel, json.loads(decode(payload)[1])])
+replay(Heard(), Path(json.load(sys.stdin)), speed=0)
+print(json.dumps(Heard.samples))
+"""
+
+
+@pytest.mark.timeout(240)
+async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
+    short_dir: Path, cyberwave_sdk: Sdk
+) -> None:
+    """Whatever the agent is doing: it is killed after the event, and a hub that was away has it then."""
+    rule = {"cw/*/data/joint_states": {"class": "ring", "on": "cyberwave/twin/*/event"}}
+    async with routed(short_dir, f"cyberwave.record={json.dumps(rule)}") as (site, _):
+        words = cyberwave_sdk.words(FIXTURES / "falling.py")
+        [arm] = await site.join(native(*words, BEFORE="50"))
+        name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
+        await site.site.hub.kill()
+        await site.tells(site.driver(arm), fell=50)
+        await site.node.kill()
+        await site.node.start()
+        await site.site.hub.start()
+
+        async def arrived() -> bool:
+            return (
+                await shell.run("files", "get", name, "--to", str(short_dir / "it.tar"))
+            ).code == 0
+
+        await eventually(arrived, "the recording is at the hub", 60)
+        [row] = await site.site.hub.rows(name)
+        assert (row.meta["event"], row.meta["format"]) == (
+            f"cyberwave/twin/{arm}/event",
+            "cyberwave recording 1",
+        )
+        with tarfile.open(short_dir / "it.tar") as tar:
+            tar.extractall(short_dir / "recording", filter="data")
+        heard = cyberwave_sdk.ask(REPLAYED, str(short_dir / "recording"))
+        assert heard[:50] == [[f"cw/{arm}/data/joint_states", {"elbow": n}] for n in range(50)]

@@ -3,140 +3,34 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import signal
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.container_site import state, with_engine
-from tests.cyberwave_site import CyberwaveSite, contained, cyberwave_site, log_of, native
-from tests.driver_image import PROGRAM, with_driver
+from tests.container_site import state
+from tests.cyberwave_site import CyberwaveSite, contained, log_of, native
+from tests.driver_image import PROGRAM
+from tests.driver_site import drivers
 from tests.engines import TestEngine, ask
 from tests.installation import installation
 
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
-from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 Json = Mapping[str, Any]
 
 
-class Drivers:
-    """A device whose drivers are containers of this engine."""
+FAILURE_WITHIN = 60.0
+"""Seconds after which a driver that exits at once is told of (case 21)."""
 
-    def __init__(self, site: CyberwaveSite, engine: TestEngine) -> None:
-        self.site = site
-        self.engine = engine
-        self.image = with_driver(engine)
-
-    def twin(self, name: str = "arm", *params: str, **variables: object) -> Json:
-        """Its driver counts its lives in a directory of its own."""
-        data = self.data(name)
-        data.mkdir(parents=True, exist_ok=True)
-        words = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
-        entry = {"docker_image": self.image, "params": ["-v", f"{data}:/data", *words, *params]}
-        return {"name": name, "metadata": {"drivers": {"default": entry}}}
-
-    def data(self, name: str) -> Path:
-        return self.site.site.directory / "data" / name
-
-    def seen(self, name: str = "arm") -> Json:
-        """What the driver of this name was started with."""
-        return dict(json.loads((self.data(name) / "seen.json").read_text()))
-
-    async def runs(self, twin: str, lives: int = 1) -> None:
-        name = self.site.driver(twin)
-
-        async def does() -> bool:
-            found = await state(self.site.node, name)
-            return found is not None and found.phase == "running" and self.lives(twin) >= lives
-
-        try:
-            await eventually(does, f"{name} runs")
-        except AssertionError as error:
-            shown = await state(self.site.node, name)
-            raise AssertionError(
-                f"{error}: {shown} {log_of(self.site.node, name)[-2000:]}"
-            ) from None
-
-    async def order(self, action: EdgeAction, request: str) -> CommandView:
-        """What became of an order of the hub's."""
-        path = f"/api/devices/{self.site.node.name}/orders"
-        async with self.site.site.hub.api() as api:
-            given = await api.send("POST", path, EdgeOrder(action, request), CommandView)
-
-        found: list[CommandView] = []
-
-        async def ended() -> bool:
-            async with self.site.site.hub.api() as api:
-                found[:] = [await api.get(f"{path}/{given.id}", CommandView)]
-            return found[0].state in ENDED
-
-        await eventually(ended, f"order {action} has ended", timeout=60)
-        return found[0]
-
-    async def row(self, entity: str, row: str) -> Json:
-        """A shared row, as the hub has it."""
-        async with self.site.site.hub.api() as api:
-            found = await api.get(f"/api/v1/entities/{entity}/rows", dict[str, Any])
-        return dict(next(one["body"] for one in found["rows"] if one["id"] == row))
-
-    async def flaps(self, twin: str) -> None:
-        """It is stopped, and its status says why."""
-
-        async def does() -> bool:
-            found = await state(self.site.node, self.site.driver(twin))
-            return found is not None and found.phase == "stopped" and "flapping" in found.message
-
-        try:
-            await eventually(does, f"the driver of {twin} is stopped as flapping", timeout=60)
-        except AssertionError as error:
-            raise AssertionError(f"{error}: {await self.site.node.status()}") from None
-
-    def lives(self, twin: str) -> int:
-        return self.site.count(self.site.driver(twin))
-
-    def containers(self) -> dict[str, Json]:
-        """By name, as the engine shows them; without those that go in between."""
-        found = json.loads(ask(self.engine.socket, "GET", "/v1.40/containers/json?all=1")[1])
-        shown = [
-            ask(self.engine.socket, "GET", f"/v1.40/containers/{one['Id']}/json") for one in found
-        ]
-        there = [json.loads(body) for status, body in shown if status == 200]
-        return {one["Name"].lstrip("/"): one for one in there}
-
-    async def alert(self, kind: str, *, active: bool = True) -> Json:
-        """The one of this kind that the hub has, once it has it."""
-        found: list[Json] = []
-
-        async def told() -> bool:
-            found[:] = [
-                one for one in await self.site.alerts()
-                if one["alert_type"] == kind and (one["status"] == "active") == active
-            ]  # fmt: skip
-            return len(found) == 1
-
-        try:
-            await eventually(told, f"the hub has one alert {kind}", timeout=60)
-        except AssertionError as error:
-            shown = (await self.site.node.status() or "", await self.site.alerts())
-            raise AssertionError(f"{error}: {shown}") from None
-        return found[0]
+UP_WITHIN, ENDS_WITHIN = 30.0, 10.0
+"""Seconds, of a boot and of an agent's end with a hub that never answers (case 5)."""
 
 
-@contextlib.asynccontextmanager
-async def drivers(directory: Path, engine: TestEngine) -> AsyncIterator[Drivers]:
-    async with cyberwave_site(directory) as site:
-        with_engine(site.node, engine)
-        site.sign_in()
-        yield Drivers(site, engine)
-        await site.power_off()
-
-
-async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
+async def test_case_9_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
     short_dir: Path, engine: TestEngine
 ) -> None:
     async with drivers(short_dir, engine) as rig:
@@ -164,6 +58,29 @@ async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_
         assert (seen["twin"], seen["writable"]) == ("arm", True)
         given = [one.partition("=")[0] for one in shown["Config"]["Env"]]
         assert len(given) == len(set(given))
+
+
+async def test_case_13_a_camera_child_has_no_container_and_its_parents_driver_serves_it(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    """Also when it is attached while the driver runs, and has a driver of its own in its metadata."""
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        assert "CYBERWAVE_CHILD_TWIN_UUIDS" not in rig.seen()["env"]
+        sees = {"sensors": [{"type": "rgb"}]}
+        eye = {**rig.twin("eye"), "attach_to_twin_uuid": arm, "capabilities": sees}
+        camera = await site.add_twin(eye)
+        await rig.runs(arm, lives=2)
+        seen = rig.seen()
+        assert seen["env"]["CYBERWAVE_CHILD_TWIN_UUIDS"] == camera
+        assert {f"{arm}.json", f"{camera}.json"} <= set(seen["files"])
+        assert json.loads((site.config / f"{camera}.json").read_text())["name"] == "eye"
+        await eventually(site.drained, "the hub has everything")
+        assert rig.containers().keys() == {site.driver(arm)}
+        assert {one["twin_uuid"] for one in await site.alerts()} == {arm}
+        assert rig.lives(camera) == 0
 
 
 async def test_tokens_are_one_for_each_driver_and_nobody_else_sees_them(
@@ -209,13 +126,13 @@ async def test_case_21_a_driver_that_exits_at_once_is_told_of(
 ) -> None:
     async with drivers(short_dir, engine) as rig:
         [arm] = await rig.site.join(rig.twin(ENDS=99))
-        told = await rig.alert("driver_start_failure")
+        told = await rig.alert("driver_start_failure", within=FAILURE_WITHIN)
         assert told["twin_uuid"] == arm
         assert arm in told["description"]
         assert told["description"].endswith("https://docs.cyberwave.com")
 
 
-async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives_the_agent(
+async def test_the_fifth_restart_stops_it_for_good_and_the_mark_outlives_the_agent(
     short_dir: Path, engine: TestEngine
 ) -> None:
     async with drivers(short_dir, engine) as rig:
@@ -290,7 +207,7 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         await eventually(shipped, "the hub has what the pull says, with the driver's log")
 
 
-async def test_case_30_31_32_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
+async def test_case_31_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
     short_dir: Path, docker_engine: TestEngine
 ) -> None:
     async with drivers(short_dir, docker_engine) as rig:
@@ -354,9 +271,10 @@ async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_
         await site.tells(site.driver(arm), life=1)
         await site.power_off()
         proxy.black_hole()
-        await site.node.start()
-        await site.tells(site.driver(arm), life=2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(UP_WITHIN):
+            await site.node.start()
+            await site.tells(site.driver(arm), life=2)
+        async with asyncio.timeout(ENDS_WITHIN):
             assert await site.node.process.end(signal.SIGTERM) == 0
         await site.node.start()
         await site.node.ready()

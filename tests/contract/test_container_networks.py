@@ -1,11 +1,11 @@
 """At which address a container reaches this device, as each engine says."""
 
-import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-from tests.engines import IMAGE, TestEngine, ask
+from tests.container_networks import bridge
+from tests.engines import IMAGE, TestEngine
 
 from skerry.kit.bell import Bell
 from skerry.kit.errors import Refused
@@ -34,21 +34,17 @@ async def device(engine: TestEngine, short_dir: Path) -> AsyncIterator[Container
 
 
 @pytest.fixture
-def network(engine: TestEngine) -> Iterator[str]:
-    """A bridge of its own, whose first address is the device's."""
-    body = {
-        "Name": "skerry-test",
-        "Driver": "bridge",
-        "IPAM": {"Config": [{"Subnet": "10.213.7.0/24"}]},
-    }
-    status, answer = ask(engine.socket, "POST", "/v1.40/networks/create", json.dumps(body).encode())
-    assert status == 201, answer
-    yield "skerry-test"
-    ask(engine.socket, "DELETE", "/v1.40/networks/skerry-test")
+def network(engine: TestEngine) -> Iterator[tuple[str, str]]:
+    """A bridge of its own, and the device's address in it."""
+    with bridge(engine) as made:
+        yield made
 
 
-async def test_the_bridge_says_where_the_device_is(client: Engine, network: str) -> None:
-    assert await gateway(client, network) == "10.213.7.1"
+async def test_the_bridge_says_where_the_device_is(
+    client: Engine, network: tuple[str, str]
+) -> None:
+    name, address = network
+    assert await gateway(client, name) == address
 
 
 async def test_the_devices_own_network_is_its_loopback(client: Engine) -> None:
@@ -91,13 +87,16 @@ async def test_of_several_addresses_the_first_of_ipv4() -> None:
         await gateway(Told("macvlan", "10.0.0.1"), "n")
 
 
-async def test_it_is_asked_by_the_room_of_containers(device: ContainerDevice, network: str) -> None:
+async def test_it_is_asked_by_the_room_of_containers(
+    device: ContainerDevice, network: tuple[str, str]
+) -> None:
     runtime = device.agent()
 
     def open_room(_changed: Bell) -> ContainerRoom:
         return ContainerRoom(runtime, None, device.usb(), None)  # type: ignore[arg-type]  # not asked
 
-    assert await LazyContainers(open_room, known=False).gateway(network) == "10.213.7.1"
+    name, address = network
+    assert await LazyContainers(open_room, known=False).gateway(name) == address
 
 
 async def test_without_an_engine_there_is_no_answer(short_dir: Path) -> None:

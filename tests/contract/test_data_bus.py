@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -15,6 +17,7 @@ import zenoh
 from tests.bus_rig import BusRig, Program, until
 from tests.cyberwave_bus import DataBus, hooks
 from tests.cyberwave_sdk import Sdk
+from tests.namespace import Namespace, namespace
 
 from skerry.node.bus.shared_memory import sweep
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN
@@ -80,7 +83,7 @@ def _says(bus: BusRig, key: str, wanted: bytes) -> bool:
 
 
 def test_without_zenoh_it_says_what_to_install() -> None:
-    script = "import sys; sys.modules['zenoh'] = None; sys.argv = ['', '{\"port\": 1}']; from skerry.runners.zenoh.main import main; main()"
+    script = "import sys; sys.modules['zenoh'] = None; sys.argv = ['', '', '1']; from skerry.runners.zenoh.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
@@ -96,6 +99,28 @@ def test_a_taken_port_is_named(bus: BusRig, tmp_path: Path, cyberwave_sdk: Sdk) 
         assert second.router
         assert second.router.wait(timeout=30) == PORT_TAKEN
         assert f"127.0.0.1:{bus.port}" in second.log.read_text()
+
+
+async def test_a_client_of_another_network_whose_address_comes_later_speaks_with_a_peer_of_this_one(
+    bus: BusRig,
+) -> None:
+    bus.start(BusOrder(port=bus.port, hosts=[Namespace().here]))
+    here = bus.program("peer")
+    async with namespace() as network:
+        until(lambda: _listens(network.here, bus.port), "the router listens at the new address")
+        there = bus.program("client", network.here, network.prefix)
+        with contextlib.closing(there):
+            for one, other, key in ((here, there, bus.key("a")), (there, here, bus.key("b"))):
+                other.ask("follow", key=key)
+                until(lambda one=one, key=key: one.ask("subscribers", key=key), "it is known")  # type: ignore[misc]
+                one.ask("put", key=key, data="07")
+                assert other.hear()["key"] == key
+                assert other.ask("latest", key=key) == "07"
+
+
+def _listens(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((host, port)) == 0
 
 
 def test_peers_go_on_without_the_router(bus: BusRig) -> None:
@@ -196,6 +221,6 @@ def pools(program: Program) -> set[Path]:
 
 
 def test_a_router_that_records_nothing_loads_little() -> None:
-    script = "import sys, skerry.runners.zenoh.main, skerry.runners.zenoh.router; print({'msgspec', 'skerry.sdk', 'cryptography'} & {*sys.modules})"
+    script = "import sys, skerry.runners.zenoh.main, skerry.runners.zenoh.router; print({'msgspec', 'skerry.sdk', 'cryptography', 'typing', 'json'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"set()"

@@ -125,6 +125,7 @@ async def test_who_does_not_know_them_gets_none(hub: HubRig) -> None:
         structs.replace(arm(), payload=msgspec.Raw(b'{"command":""}')),
         arm(status="ok"),
         structs.replace(arm(), action="sync_workflows"),
+        structs.replace(arm(), action="start_driver", twin=""),
     ],
 )
 async def test_what_is_no_order_is_refused(hub: HubRig, node: Ordered, wrong: EdgeOrder) -> None:

@@ -38,6 +38,13 @@ def driver(rig: GateRig, token: str) -> Device:
     return device.connect()
 
 
+def driven(rig: GateRig) -> Device:
+    """A driver that is connected, with gate and broker."""
+    token = rig.token()
+    rig.start()
+    return driver(rig, token)
+
+
 async def captured(rig: GateRig, payload: bytes) -> None:
     async with asyncio.timeout(PATIENCE):
         while not any(entry.payload == payload for entry in rig.entries()):  # noqa: ASYNC110 - nothing announces it
@@ -50,9 +57,7 @@ def is_acknowledged(device: Device, mid: int) -> bool:
 
 
 async def test_each_kind_of_message_becomes_what_it_should(rig: GateRig, short_dir: Path) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     async with agent(rig, short_dir / "node") as one:
         joint = {"joint_name": "elbow", "joint_state": {"position": 0.5}, "source_type": "edge"}
         device.publish(POSITION, '{"position": {"x": NaN}}')
@@ -84,9 +89,7 @@ async def test_each_kind_of_message_becomes_what_it_should(rig: GateRig, short_d
 
 @pytest.mark.guarantee("G1")
 async def test_an_answer_comes_when_the_record_is_durable(rig: GateRig, short_dir: Path) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     mid = device.publish(EVENT, "acknowledged", 1)
     await captured(rig, b"acknowledged")
     assert not is_acknowledged(device, mid)
@@ -141,9 +144,7 @@ async def test_every_message_arrives_once_wherever_agent_gate_and_broker_end(
 async def test_what_comes_faster_is_counted_also_when_it_ends(
     rig: GateRig, short_dir: Path
 ) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     async with agent(rig, short_dir / "node") as one:
         for n in range(1000):
             device.publish(POSITION, b'{"n": %d}' % n)
@@ -159,9 +160,7 @@ async def test_what_comes_faster_is_counted_also_when_it_ends(
 async def test_many_names_that_become_quiet_are_told_of_together(
     rig: GateRig, short_dir: Path
 ) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     rules = Rules(record={"*": Recording("sample", 0.001)})
     async with agent(rig, short_dir / "node", rules=rules) as one:
         for n in range(5):
@@ -175,9 +174,7 @@ async def test_many_names_that_become_quiet_are_told_of_together(
 
 async def test_gaps_of_the_gate_are_records(short_dir: Path, memory_dir: Path) -> None:
     with GateRig(short_dir, memory_dir, limit=600_000) as rig:
-        token = rig.token()
-        rig.start()
-        device = driver(rig, token)
+        device = driven(rig)
         device.subscribe(POSITION)
         for _ in range(5):
             device.publish(POSITION, "x" * 60_000 + "y" * 40_000)
@@ -197,9 +194,7 @@ async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
     short_dir: Path, memory_dir: Path
 ) -> None:
     with GateRig(short_dir, memory_dir, limit=600_000) as rig:
-        token = rig.token()
-        rig.start()
-        device = driver(rig, token)
+        device = driven(rig)
         sent = [f"{n} {'x' * 5000}" for n in range(300)]
         for each in sent:
             device.publish(EVENT, each)
@@ -212,9 +207,7 @@ async def test_an_agent_that_comes_late_finds_all_that_a_full_journal_held_back(
 
 async def test_a_message_of_32_mib_arrives_whole(rig: GateRig, short_dir: Path) -> None:
     rig.limit = 64 * 1024 * 1024
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     payload = random.Random(3).randbytes(1024 * 1024) * 31
     async with agent(rig, short_dir / "node") as one:
         mid = device.publish(DEPTH, payload, 1)
@@ -226,9 +219,7 @@ async def test_a_message_of_32_mib_arrives_whole(rig: GateRig, short_dir: Path) 
 async def test_without_room_samples_are_counted_and_events_wait(
     rig: GateRig, short_dir: Path
 ) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     async with agent(rig, short_dir / "node") as one:
         one.records.lanes = {"sample", "event"}
         for n in range(10):
@@ -264,9 +255,7 @@ def _counted(one: Agent) -> int:
 async def test_a_file_without_room_is_counted_unless_somebody_waits_for_it(
     rig: GateRig, short_dir: Path
 ) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     async with agent(rig, short_dir / "node", limit=150_000) as one:
         device.publish(DEPTH, b"\1" * 100_000)
         await one.until(lambda: one.all("file"))
@@ -299,9 +288,7 @@ async def test_what_an_ended_token_has_published_has_a_source(
 
 async def test_a_new_agent_begins_where_the_gate_was_told(rig: GateRig, short_dir: Path) -> None:
     """Also where its store has forgotten who had published: other publishers have come since."""
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     async with agent(rig, short_dir / "node") as one:
         mid = device.publish(EVENT, "once", 1)
         await one.until(lambda: is_acknowledged(device, mid))
@@ -315,9 +302,7 @@ async def test_a_new_agent_begins_where_the_gate_was_told(rig: GateRig, short_di
 async def test_samples_wait_for_others_and_nobody_waits_for_samples(
     rig: GateRig, manual_clock: ManualClock
 ) -> None:
-    token = rig.token()
-    rig.start()
-    device = driver(rig, token)
+    device = driven(rig)
     link = GateLink(rig.run, rig.journal, manual_clock, lambda _session: 0)
     keeping = asyncio.create_task(link.keep())
     batches = link.captured()

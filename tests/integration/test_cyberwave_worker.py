@@ -46,7 +46,7 @@ class Site:
         """None: no engine answers."""
         self.problems: dict[str, str] = {}
         self.running: Mapping[str, Assignment] = {}
-        self.barred = ""
+        self.barred = self.waits = ""
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
         self.clock: Clock = SystemClock()
@@ -63,6 +63,7 @@ class Site:
             image_problem=lambda image: self.problems.get(image, ""),
             running=lambda: self.running,
             barred=lambda: self.barred,
+            waits=lambda: self.waits,
             command=self.command,
         )
         places = WorkerPlaces(
@@ -121,6 +122,27 @@ def _usual(assignment: Assignment, instance: str) -> Launch:
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
+
+
+async def test_it_is_told_when_the_workers_may_start(site: Site) -> None:
+    site.waits = "waits until drivers are started: arm"
+    site.script()
+    await site.workloads.look()
+    assert [one.local.waits for one in site.workloads.wanted()] == [site.waits]
+    told, site.waits = site.workloads.told.count, ""
+    await site.workloads.look()
+    assert site.workloads.told.count == told + 1
+
+
+async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(site: Site) -> None:
+    site.script()
+    await site.workloads.look()
+    [before] = site.workloads.wanted()
+    site.running, site.workloads = {NAME: before}, site.again()
+    for why, expected in (("", 0), ("everything is restarted", 1), ("", 1), ("again", 2)):
+        await site.workloads.hold(why)
+        await site.workloads.look()
+        assert [one.local.refreshes for one in site.workloads.wanted()] == [expected]
 
 
 async def test_case_33_nothing_is_wanted_without_a_script(site: Site) -> None:
@@ -191,7 +213,7 @@ async def test_the_order_of_twins_restarts_nothing_and_another_twin_does(site: S
     assert after.spec != before.spec
 
 
-async def test_case_46_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
+async def test_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
     site.script()
     site.gpus = True
     assert await site.image() == f"{PLAIN}-gpu"
@@ -239,13 +261,35 @@ async def test_a_restart_asks_again_whether_there_are_gpus(site: Site) -> None:
     assert await site.image() == f"{PLAIN}-gpu"
 
 
+@pytest.mark.guarantee("G8")
+async def test_while_the_scripts_cannot_be_listed_what_runs_goes_on(site: Site) -> None:
+    site.script()
+    before = await site.look()
+    assert before is not None
+    scripts, elsewhere = site.directory / "workers", site.directory / "elsewhere"
+    scripts.rename(elsewhere)
+    scripts.symlink_to(scripts)  # reading it fails, whoever does it
+    assert await site.look() == before
+    site.workloads, site.running = site.again(), {NAME: before}
+    again = await site.look()
+    assert again is not None
+    assert (again.spec, again.local.recipe) == (before.spec, before.local.recipe)
+    site.workloads, site.running = site.again(), {}
+    assert await site.look() is None
+    scripts.unlink()
+    elsewhere.rename(scripts)
+    assert await site.look() == before
+
+
 async def test_an_engine_that_is_away_changes_nothing(site: Site) -> None:
     site.script()
     site.gpus = True
     with_gpus = await site.look()
     assert with_gpus is not None
     site.workloads, site.gpus, site.running = site.again(), None, {NAME: with_gpus}
-    assert await site.look() == with_gpus
+    found = await site.look()
+    assert found is not None
+    assert found.spec == with_gpus.spec
     site.running = {}
     site.workloads = site.again()
     assert await site.image() == PLAIN

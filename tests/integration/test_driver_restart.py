@@ -38,6 +38,8 @@ class Site:
         self.reached = asyncio.Event()
         self.ends = asyncio.Event()
         self.ends.set()
+        self.lingers: set[str] = set()
+        self.lacks: dict[str, str] = {}
         deeds = Deeds(
             lambda: self.do("sync"), lambda: self.do("clear"), self.exchange, lambda: ["t"], lambda: self.do("again")
         )  # fmt: skip
@@ -48,7 +50,8 @@ class Site:
 
     def statuses(self) -> list[WorkloadStatus]:
         return [
-            WorkloadStatus(name, Generation(0, 1), phase, 0) for name, phase in self.phases.items()
+            WorkloadStatus(name, Generation(0, 1), phase, 0, message=self.lacks.get(name, ""))
+            for name, phase in self.phases.items()
         ]
 
     async def do(self, deed: str) -> None:
@@ -81,7 +84,10 @@ class Held:
         await self.site.do(f"{'hold' if why else 'release'} {self.name}")
         if why:
             await self.site.ends.wait()
-        self.site.phases[self.name] = "stopped" if why else "running"
+        lingers = self.name in self.site.lingers and self.site.phases[self.name] == "running"
+        down: Phase = "stopping" if lingers else "stopped"
+        up: Phase = "pending" if self.name in self.site.lacks else "running"
+        self.site.phases[self.name] = down if why else up
         self.site.news.ring()
 
     def names(self) -> Collection[str]:
@@ -106,10 +112,10 @@ def store(writer: SqliteWriter) -> DriverStore:
     return DriverStore(writer, writer.reader())
 
 
-STEPS = ["sync", "exchange", "hold driver", "hold worker", "hold driver", "hold worker", "clear", "exchange", "sync", "again", "release driver", "release worker"]  # fmt: skip
+STEPS = ["sync", "exchange", "hold worker", "hold driver", "hold driver", "hold worker", "clear", "exchange", "sync", "again", "release driver", "release worker"]  # fmt: skip
 
 
-async def test_case_30_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
+async def test_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
     store: DriverStore,
 ) -> None:
     site = Site(store)
@@ -142,12 +148,28 @@ async def test_case_31_a_second_one_during_the_first_does_nothing_and_says_so(
     site.ends.clear()
     async with site.runs():
         first = asyncio.create_task(site.restart.restart_edge_core("r1"))
-        await eventually(lambda: done("hold driver" in site.deeds), "it stops")
+        await eventually(lambda: done("hold worker" in site.deeds), "it stops")
         assert await site.restart.restart_edge_core("r2") == "not done: restart r1 was under way"
         site.ends.set()
         assert await first == "restarted"
         assert await site.restart.restart_edge_core("r2") == "not done: restart r1 was under way"
     assert site.deeds == STEPS
+
+
+async def test_drivers_end_when_the_workers_have(store: DriverStore) -> None:
+    site = Site(store)
+    site.lingers.add("worker")
+    async with site.runs():
+        restart = asyncio.create_task(site.restart.restart_edge_core("r1"))
+        await eventually(lambda: site.phases["worker"] == "stopping", "the workers are ending")
+        site.news.ring()
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert "hold driver" not in site.deeds
+        site.phases["worker"] = "stopped"
+        site.news.ring()
+        await eventually(lambda: "hold driver" in site.deeds, "the drivers are next")
+        assert await restart == "restarted"
 
 
 async def done(what: bool) -> bool:
@@ -175,6 +197,14 @@ async def test_a_restart_that_a_kill_has_cut_goes_on_in_the_next_agent(
         assert await later.restart.restart_edge_core("r1") == "restarted"
     assert later.deeds.count("again") == 1
     assert not later.alerts.of("edge_core_restart")
+
+
+async def test_what_cannot_be_started_is_not_waited_for(store: DriverStore) -> None:
+    site = Site(store)
+    site.lacks["driver"] = "cannot start workload «driver»: its image is not here"
+    async with site.runs():
+        words = await site.restart.restart_edge_core("r1")
+    assert words == "restarted; not running: driver"
 
 
 async def test_without_a_hub_it_restarts_with_what_is_here(store: DriverStore) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import paho.mqtt.client as mqtt
 import pytest
 from tests.gate_rig import FOREIGN, OWN, PATIENCE, Agent, GateRig, properties, until
+from tests.namespace import Namespace, namespace
 
 pytestmark = pytest.mark.timeout(120)
 POSITION = f"cyberwave/twin/{OWN}/position"
@@ -238,16 +239,24 @@ def test_the_agent_is_one_and_publishes(rig: GateRig, agent: Agent) -> None:
 
 def test_it_listens_where_it_is_told_and_never_everywhere(rig: GateRig, agent: Agent) -> None:
     everywhere = "0.0.0.0"  # noqa: S104 - what is refused
-    reply = agent.ask(
-        "addresses", ("host", "127.0.0.2"), ("host", everywhere), ("host", "192.0.2.1")
-    )
-    assert [failed.split(":")[0] for failed in reply.all("failed")] == [everywhere, "192.0.2.1"]
+    reply = agent.ask("addresses", ("host", "127.0.0.2"), ("host", everywhere), ("host", "nowhere"))
+    assert [failed.split(":")[0] for failed in reply.all("failed")] == [everywhere, "nowhere"]
     for port in (rig.mqtt_port, rig.rest_port):
         socket.create_connection(("127.0.0.2", port)).close()
     agent.ask("addresses")
     with pytest.raises(ConnectionRefusedError):
         socket.create_connection(("127.0.0.2", rig.mqtt_port))
     socket.create_connection(("127.0.0.1", rig.mqtt_port)).close()
+
+
+async def test_it_listens_at_an_address_that_comes_later(rig: GateRig, agent: Agent) -> None:
+    """As that of an engine's network does, with its first container."""
+    here = Namespace().here
+    assert agent.ask("addresses", ("host", here)).all("failed") == []
+    async with namespace() as made:
+        assert made.here == here
+        for port in (rig.mqtt_port, rig.rest_port):
+            socket.create_connection((here, port), PATIENCE).close()
 
 
 @pytest.mark.parametrize(

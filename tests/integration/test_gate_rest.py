@@ -203,15 +203,22 @@ def test_who_rests_makes_room_for_its_own_next_connection(rig: GateRig) -> None:
         until(served, "the first one has rested long enough")
 
 
-def test_half_a_head_is_told_that_it_is_late_and_never_reaches_the_agent(short_dir: Path) -> None:
+@contextlib.contextmanager
+def spliced(directory: Path) -> Iterator[tuple[socket.socket, Loop, list[float]]]:
+    """Somebody who asks, the loop that serves him, and the time, which is the test's; no agent is there."""
     now = [0.0]
     loop = Loop(lambda: now[0])
-    agent = Door(str(short_dir / "nobody"), loop, lambda: now[0], 1)
+    agent = Door(str(directory / "nobody"), loop, lambda: now[0], 1)
     splices = Splices(loop, agent, lambda: now[0], Tokens())
     with socket.create_server(("127.0.0.1", 0)) as server:
         asking = socket.create_connection(server.getsockname(), PATIENCE)
         splices.welcome(server.accept()[0])
     with asking:
+        yield asking, loop, now
+
+
+def test_half_a_head_is_told_that_it_is_late_and_never_reaches_the_agent(short_dir: Path) -> None:
+    with spliced(short_dir) as (asking, loop, now):
         for piece in (b"GET / HTTP/1.1\r\n", b"Host: x\r\n"):
             asking.sendall(piece)
             loop.turn()
@@ -221,14 +228,7 @@ def test_half_a_head_is_told_that_it_is_late_and_never_reaches_the_agent(short_d
 
 
 def test_patience_ends_with_an_answer(short_dir: Path) -> None:
-    now = [0.0]
-    loop = Loop(lambda: now[0])
-    agent = Door(str(short_dir / "nobody"), loop, lambda: now[0], 1)
-    splices = Splices(loop, agent, lambda: now[0], Tokens())
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        asking = socket.create_connection(server.getsockname(), PATIENCE)
-        splices.welcome(server.accept()[0])
-    with asking:
+    with spliced(short_dir) as (asking, loop, now):
         asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
         loop.turn()
         now[0] = HOLD_SECONDS - 1
@@ -247,15 +247,7 @@ def test_patience_ends_with_an_answer(short_dir: Path) -> None:
 
 
 def test_an_idle_connection_ends(short_dir: Path) -> None:
-    now = [0.0]
-    loop = Loop(lambda: now[0])
-    splices = Splices(
-        loop, Door(str(short_dir / "nobody"), loop, lambda: now[0], 1), lambda: now[0], Tokens()
-    )
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        asking = socket.create_connection(server.getsockname(), PATIENCE)
-        splices.welcome(server.accept()[0])
-    with asking:
+    with spliced(short_dir) as (asking, loop, now):
         now[0] = IDLE_SECONDS + 1
         loop.turn()
         assert asking.recv(1) == b""

@@ -47,6 +47,7 @@ ROUTES = {
     ("POST", "/v1/stick/receipt"): ACTS,
     ("POST", "/v1/stop"): ACTS,
     ("POST", "/v1/unlock/{workload}"): ACTS,
+    ("POST", "/v1/drivers/{twin}/start"): ACTS,
     ("POST", "/v1/workers/{workload}"): ACTS,
     ("GET", "/v1/security"): LOOKS,
     ("GET", "/v1/subscribe"): LOOKS,
@@ -154,7 +155,9 @@ async def test_each_role_may_what_the_table_says(short_dir: Path, role: str) -> 
         }
         assert there == set(ROUTES)
         for (method, path), allowed in ROUTES.items():
-            status = await rig.ask(method, path.replace("{workload}", "cam"), uid=uid)
+            status = await rig.ask(
+                method, path.replace("{workload}", "cam").replace("{twin}", "t"), uid=uid
+            )
             wanted = {400, 404} if role in allowed.split() else {403}
             assert status in wanted, (method, path, status)
 

@@ -57,8 +57,7 @@ async def test_only_the_twins_of_the_device_are_its_own(tmp_path: Path) -> None:
         found = device.twins.twin(ARM)
         assert found is not None
         assert device.twins.asset_of(found) == {"name": "Arm", "registry_id": "x/arm"}
-        other = await device.twins.any_twin(FOREIGN)
-        assert other is not None
+        assert await device.row(FOREIGN) is not None
         assert device.file()["asset"]["registry_id"] == "x/arm"  # type: ignore[index]
 
 
@@ -115,7 +114,7 @@ async def test_edits_of_both_sides_meet_by_field(tmp_path: Path, first: str) -> 
 
 
 async def _heard(device: Device, name: str) -> bool:
-    body = await device.twins.any_twin(ARM)
+    body = await device.row(ARM)
     return body is not None and body["name"] == name
 
 
@@ -145,32 +144,6 @@ async def test_what_is_not_a_drivers_to_edit_does_not_go_up(tmp_path: Path) -> N
         assert "drivers" not in edit["metadata"]  # type: ignore[operator]
         assert edit["asset_uuid"] == arm()["asset_uuid"]
         assert "joint_states" not in edit
-
-
-@pytest.mark.parametrize("text", ['{"name": "arm", ', "[]", '{"name": 7}', '{"position_x": NaN}'])
-async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> None:
-    async with twin_site(tmp_path) as (site, device):
-        device.files.path(ARM).write_text(text)
-        await site.put(ARM, arm(name="left arm"))
-        await site.shows(device, "name", "left arm")
-
-        async def warned() -> bool:
-            await device.look()
-            return bool(device.warnings)
-
-        await eventually(warned, "it is told")
-        await device.look()
-        [(twin, words)] = device.warnings
-        assert twin == ARM
-        assert device.files.path(ARM).name in words
-        assert device.files.path(ARM).read_text() == text
-        assert await site.edits() == []
-        device.files.path(ARM).write_text(json.dumps({"position_x": 9}))
-        await device.look()
-        await site.synced()
-        await site.shows(device, "name", "left arm")
-        assert (await site.at_hub())["position_x"] == 9
-        assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
 
 
 async def test_a_file_that_is_still_being_written_is_not_told_of(tmp_path: Path) -> None:
@@ -218,7 +191,7 @@ async def test_killed_after_it_took_an_edit_it_takes_it_once(tmp_path: Path) -> 
         await site.put(ARM_ASSET, {"name": "Long arm"}, ASSETS)
 
         async def heard() -> bool:
-            return await device.twins.any_asset(ARM_ASSET) == {"name": "Long arm"}
+            return await device.row(ARM_ASSET, ASSETS) == {"name": "Long arm"}
 
         await eventually(heard, "the node hears of the asset")
         device.drive(position_x=2.5)

@@ -15,6 +15,7 @@ from skerry.core.cyberwave.intake import (
     Health,
     Intake,
     Kept,
+    Ping,
     Reply,
     Rules,
     intake,
@@ -88,7 +89,8 @@ def test_what_is_between_clients_or_the_nodes_own_becomes_nothing(below: str) ->
 def test_health_and_answers_are_told_on() -> None:
     assert of("edge_health") == Health(TWIN)
     assert of("command") == of("command/python-sdk/response") == Reply(TWIN)
-    assert intake(f"cyberwave/ping/{TWIN}/request", b"{}", AT, ANY) is None
+    assert intake(f"cyberwave/ping/{TWIN}/request", b"{}", AT, ANY) == Ping(TWIN)
+    assert intake(f"cyberwave/ping/{TWIN}/other", b"{}", AT, ANY) is None
 
 
 def test_sensors_that_fill_records_become_files() -> None:

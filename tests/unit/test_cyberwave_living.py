@@ -11,6 +11,7 @@ from tests.workload_cases import BOOT, live, row, wish
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.broker.granting import Granting
+from skerry.node.broker.tokens import digest_of
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.twin_ports import Grant
@@ -87,3 +88,39 @@ def test_while_the_environment_is_not_known_programs_go_on_and_none_is_started()
             left.launch_for(wish(name), "i")
     for name in (*others, "cyberwave-zenoh"):
         assert left.launch_for(wish(name), "i") is None
+
+
+class FullDisk(RealDisk):
+    full = True
+
+    def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
+        if self.full:
+            raise OSError(28, "No space left on device")
+        super().write_atomic(label, path, data, mode)
+
+
+def test_what_a_full_disk_kept_from_the_gate_is_told_as_soon_as_there_is_room(
+    tmp_path: Path,
+) -> None:
+    disk, file = FullDisk(), tmp_path / "tokens.json"
+    tokens, grant = Granting(b"secret", file, disk), Grant("driver", "arm")
+    for _ in range(2):  # nobody has a token that the gate does not know
+        with pytest.raises(OSError, match="No space"):
+            tokens.give("i-a", grant)
+    disk.full = False
+    digest = digest_of(tokens.give("i-a", grant))
+    assert digest in file.read_text()
+    disk.full = True
+    with pytest.raises(OSError, match="No space"):
+        tokens.keep_only(())
+    disk.full = False
+    tokens.keep_only(())
+    assert digest not in file.read_text()
+    file.write_text("{}")
+    disk.full = True
+    tokens = Granting(b"secret", file, disk)
+    with pytest.raises(OSError, match="No space"):
+        tokens.give("i-a", grant)
+    disk.full = False
+    tokens.keep_only(["i-a"])
+    assert digest in file.read_text()

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.node.bus.router import BusPlan, BusWorkloads
 from skerry.node.contracts.cyberwave import ROUTER
-from skerry.runners.zenoh.keys import Key, directory_of, expression_of, key_of
+from skerry.runners.zenoh.keys import Key, expression_of, key_of
 from skerry.runners.zenoh.last import LastBytes
 from skerry.runners.zenoh.rules import MAX_CHANNELS, Channels, Pace
 from skerry.wire.data_bus import BusOrder, ChannelRule
@@ -23,13 +26,13 @@ segments = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 def test_a_channel_is_a_key_and_a_directory(channel: str) -> None:
     key = key_of(f"cw/{TWIN}/data/{channel}")
     assert key == Key(TWIN, channel)
-    assert expression_of(directory_of(key)) == str(key)
+    assert expression_of(str(key).replace("/", "__")) == str(key)
 
 
 @given(st.lists(segments.filter(lambda word: "__" not in word), min_size=1, max_size=3))
 def test_every_channel_is_found_again_by_its_directory(words: list[str]) -> None:
     key = Key(TWIN, "/".join(words))
-    assert key_of(expression_of(directory_of(key))) == key
+    assert key_of(expression_of(str(key).replace("/", "__"))) == key
 
 
 @pytest.mark.parametrize(
@@ -70,18 +73,23 @@ def test_the_last_samples_have_a_limit() -> None:
     assert last.get("c") == b"12"
 
 
-def order_of(bus: BusWorkloads) -> BusOrder:
-    import msgspec  # noqa: PLC0415
-
+def arguments(bus: BusWorkloads) -> list[str]:
     [assignment] = bus.wanted()
     assert assignment.spec.process
-    return msgspec.json.decode(assignment.spec.process.command[-1], type=BusOrder)
+    python, isolated, child, *rest = assignment.spec.process.command
+    assert (python, isolated) == ("python", "-I")
+    assert Path(child).is_file()
+    return rest
+
+
+def order_of(bus: BusWorkloads) -> BusOrder:
+    return msgspec.json.decode(arguments(bus)[0], type=BusOrder)
 
 
 def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
     bus = BusWorkloads(BusPlan(router=True, port=7448), zenoh=True)
     bus.serve([TWIN], ["172.17.0.1", "127.0.0.1", "172.17.0.1"])
-    assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
+    assert arguments(bus) == ["", "7448", "172.17.0.1"]
     assert bus.endpoint() == "tcp/127.0.0.1:7448"
     assert bus.endpoint("fd00::1") == "tcp/[fd00::1]:7448"
     assert bus.is_local(ROUTER)
@@ -99,19 +107,37 @@ def test_it_begins_anew_only_with_what_it_depends_on() -> None:
     assert bus.told.count == rung + 1
 
 
+@pytest.mark.guarantee("G8")
+def test_while_no_engine_tells_addresses_it_goes_on_as_it_was_started() -> None:
+    plan = BusPlan(router=True)
+    bus = BusWorkloads(plan, zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1", "172.18.0.1"])
+    [running] = bus.wanted()
+    again = BusWorkloads(plan, zenoh=True)
+    again.serve([TWIN], [], all_known=False, running=running)
+    assert again.wanted() == [running]
+    again.serve([TWIN], ["172.18.0.1"], all_known=False)
+    assert again.wanted() == [running]
+    again.serve([TWIN], ["172.18.0.1"], running=running)
+    assert order_of(again).hosts == ["172.18.0.1"]
+    again.serve([TWIN], [], all_known=False)
+    assert order_of(again).hosts == ["172.18.0.1"]
+
+
 def test_what_is_recorded_goes_by_stream_classes() -> None:
     rules = [ChannelRule("cw/*/data/gps", "keep"), FILMS, ChannelRule("cw/*/data/imu", "sample")]
     bus = BusWorkloads(BusPlan(router=True, rules=rules), zenoh=True)
     bus.serve([TWIN])
     assert bus.wanted()[0].spec.streams == {"cw/*/data/gps": "keep", "cw/*/data/imu": "sample"}
     assert order_of(bus).twins == [TWIN]
+    assert arguments(bus)[1:] == ["7447"]
 
 
 def test_without_zenoh_it_says_so_and_files_go_on() -> None:
     bus = BusWorkloads(BusPlan(router=True, directories="/data", rules=[FILMS]), zenoh=False)
     bus.serve([TWIN])
-    assert order_of(bus).port is None
     assert order_of(bus).directories == "/data"
+    assert arguments(bus)[1:] == []
     assert "pip install skerry[zenoh]" in bus.problem
     assert bus.endpoint() == ""
 
@@ -121,8 +147,24 @@ def test_nothing_runs_for_nothing() -> None:
     bus.serve([TWIN])
     assert bus.wanted() == []
     assert "needs cyberwave.zenoh_router" in bus.problem
+
+
+def test_files_are_shared_with_wildcards_also_where_nothing_is_recorded() -> None:
     bus = BusWorkloads(BusPlan(router=False, directories="/data"), zenoh=True)
     bus.serve([TWIN])
+    assert order_of(bus) == BusOrder(directories="/data")
+
+
+def test_another_plan_holds_at_once() -> None:
+    bus = BusWorkloads(BusPlan(router=False), zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1"])
+    rung = bus.told.count
+    bus.take(BusPlan(router=False))
+    assert (bus.wanted(), bus.told.count, bus.endpoint()) == ([], rung, "")
+    bus.take(BusPlan(router=True, port=7448))
+    assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
+    assert (bus.told.count, bus.endpoint()) == (rung + 1, "tcp/127.0.0.1:7448")
+    bus.take(BusPlan(router=False))
     assert bus.wanted() == []
 
 

@@ -1,4 +1,4 @@
-"""What drivers are started with, and when what runs is replaced."""
+"""What drivers are started with."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import pytest
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
     CAMERA,
     ENVIRONMENT,
     OTHER,
-    TWIN_OF_ARM,
     Rig,
     camera,
     device,
     twin,
-    with_config,
 )
 
 from skerry.core.cyberwave.drivers import Platform
@@ -28,7 +27,6 @@ from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
-from skerry.node.workloads.changes import in_force, needs_restart
 from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
@@ -42,7 +40,7 @@ def mount(source: str, target: str, *, writable: bool = False) -> dict[str, obje
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": not writable}
 
 
-async def test_case_10_a_driver_has_exactly_the_documented_environment(tmp_path: Path) -> None:
+async def test_a_driver_has_exactly_the_documented_environment(tmp_path: Path) -> None:
     launch = await Rig(tmp_path, twin(), camera()).launch()
     assert launch.environment == {
         "CYBERWAVE_API_KEY": token_of(b"secret", "i1"),
@@ -145,6 +143,25 @@ async def test_in_a_network_of_its_own_a_driver_is_given_the_nodes_address_there
     assert environment["CYBERWAVE_BASE_URL"] == "http://172.20.0.1:18883"
     assert environment["CYBERWAVE_MQTT_HOST"] == "172.20.0.1"
     assert environment["ZENOH_CONNECT"] == "tcp/172.20.0.1:7447"
+    assert environment["ZENOH_MODE"] == "client"
+    assert rig.reached == [["172.20.0.1"]]
+
+
+@pytest.mark.parametrize(
+    ("params", "router", "mode"),
+    [
+        (("--network", "robots"), "", None),
+        ((), "7447", None),
+        (("--network", "robots", "-e", "ZENOH_MODE=peer"), "7447", "peer"),
+    ],
+)
+async def test_only_behind_a_bridge_and_with_a_router_its_bus_is_the_routers(
+    tmp_path: Path, params: tuple[str, ...], router: str, mode: str | None
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, *params))
+    rig.gateways["robots"] = "172.20.0.1"
+    rig.device = replace(rig.device, router=router)
+    assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
 
 
 async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
@@ -267,7 +284,7 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     native = twin(
         ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "A=1"]}}
     )
-    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm"))
+    rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm x"))
     launch = await rig.launch()
     assert isinstance(launch, ProcessLaunch)
     assert launch.command == ("/usr/bin/arm", "x")
@@ -282,84 +299,6 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     assert environment["A"] == "1"
     assert {"HOME", "PATH", "LANG"} < environment.keys()
     assert not [name for name in environment if name.startswith("SKERRY_")]
-
-
-async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    (held,) = (await rig.look()).values()
-    again = Rig(tmp_path, twin(ARM, "--group-add", "dialout"))
-    assert (await again.look())[NAME] == held
-    renamed = replace(
-        twin(ARM, "--group-add", "dialout"), asset={"registry_id": "example/arm", "name": "Arm"}
-    )
-    changes = [
-        Rig(tmp_path, twin(ARM, "--group-add", "video")),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), camera()),
-        Rig(tmp_path, twin(ARM, "--group-add", "dialout"), on=device(tmp_path, CYBERWAVE_X="1")),
-    ]
-    for rig_ in changes:
-        wish = (await rig_.look())[NAME]
-        assert needs_restart(held, wish)
-        assert not in_force(held, wish)
-    assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
-
-
-async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(
-    tmp_path: Path,
-) -> None:
-    rig = Rig(tmp_path, twin())
-    before = await rig.look()
-    rig.served = [twin(), twin(TWIN_OF_ARM)]
-    after = await rig.look()
-    assert after.items() > before.items()
-    again = Rig(tmp_path, twin(), twin(TWIN_OF_ARM))
-    again.started = after
-    assert await again.look() == after
-    again.served = [twin(TWIN_OF_ARM)]
-    assert (await again.look()).keys() == after.keys() - before.keys()
-
-
-async def test_what_the_store_gives_back_is_the_same_to_the_letter(tmp_path: Path) -> None:
-    """Marks of drivers go by a digest of it."""
-    native = twin(OTHER, drivers={"default": {"command": ["arm"]}})
-    rig = Rig(tmp_path, twin(ARM, "--gpus", "1", "-m", "1g"), native, on=device(tmp_path, "arm"))
-    for assignment in (await rig.look()).values():
-        assert encode(decode(encode(assignment), Assignment, "assignment")) == encode(assignment)
-
-
-async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
-    rig.gateways["robots"] = "172.20.0.1"
-    before = await rig.look()
-    again = Rig(tmp_path, twin(ARM, "--network", "robots"), twin(OTHER, "--network", "robots"))
-    again.engine = False
-    again.started = before
-    assert await again.look() == before
-    again.engine, again.gateways = True, {"robots": "172.20.0.1"}
-    found = await again.look()
-    assert found[NAME] == before[NAME]
-    assert len(found) == 2
-    again.barred = "no credentials"
-    assert await again.look() == before
-
-
-async def test_a_driver_that_is_held_is_down_and_its_status_says_why(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    rig.held[NAME] = "it keeps failing"
-    local = (await rig.look())[NAME].local
-    assert (local.stopped, local.held) == (True, "it keeps failing")
-
-
-async def test_a_change_is_told_and_none_is_not(tmp_path: Path) -> None:
-    rig = Rig(tmp_path, twin())
-    await rig.look()
-    await rig.look()
-    assert rig.workloads.told.count == 1
-    rig.device = with_config(rig.device, variables={"CYBERWAVE_X": "1"})
-    await rig.look()
-    assert rig.workloads.told.count == 2
 
 
 async def test_on_a_mac_the_engines_host_is_named(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def test_case_13_a_camera_child_is_given_to_its_parents_driver() -> None:
     assert not found.troubles
 
 
-def test_case_14_a_camera_whose_parent_is_not_of_this_device_has_a_driver_of_its_own() -> None:
+def test_a_camera_whose_parent_is_not_of_this_device_has_a_driver_of_its_own() -> None:
     assert only(camera()).twin == CAMERA
 
 
@@ -76,7 +76,7 @@ def test_case_15_the_most_specific_key_of_the_platform_is_taken() -> None:
     assert "no driver is for linux-x86_64" in trouble(twin(drivers=drivers))
 
 
-def test_case_14_the_driver_for_a_childs_model_comes_before_those_of_the_platform() -> None:
+def test_the_driver_for_a_childs_model_comes_before_those_of_the_platform() -> None:
     drivers = {"default": driver(), "example/standard-cam": driver("example/with-camera:1")}
     assert only(twin(drivers=drivers), camera()).driver.image == "example/with-camera:1"
     gripper = replace(
@@ -100,7 +100,7 @@ def test_the_assets_drivers_are_taken_where_the_twin_has_none() -> None:
     assert only(served).driver.image == "example/asset:2"
 
 
-def test_case_16_17_a_twin_without_drivers_is_told_of_and_the_others_run() -> None:
+def test_case_17_a_twin_without_drivers_is_told_of_and_the_others_run() -> None:
     found = plans(twin(), twin(OTHER, x=1))
     assert [plan.twin for plan in found.drivers] == [ARM]
     assert [(one.twin, one.kind) for one in found.troubles] == [(OTHER, "error")]
@@ -126,7 +126,7 @@ def test_two_twins_whose_first_digits_are_equal_have_containers_of_different_nam
     assert only(twin()).name == f"cyberwave-driver-{ARM[:8]}"
 
 
-def test_case_10_an_image_without_a_tag_has_that_of_the_environment() -> None:
+def test_an_image_without_a_tag_has_that_of_the_environment() -> None:
     bare = twin(drivers={"default": "registry:5000/arm"})
     assert (
         only(bare, on=device(HERE, CYBERWAVE_ENVIRONMENT="Dev")).driver.image
@@ -145,7 +145,7 @@ def test_an_override_replaces_the_image_and_its_params() -> None:
         assert (plan.driver.image, plan.variables) == ("mine/arm:3", {})
 
 
-def test_case_12_the_last_network_counts_and_the_node_is_reached_by_its_address_there() -> None:
+def test_the_last_network_counts_and_the_node_is_reached_by_its_address_there() -> None:
     plan = only(twin(ARM, "--network", "one", "--net=two"), one="10.0.0.1", two="10.0.1.1")
     assert (plan.network, plan.host) == ("two", "10.0.1.1")
     assert (only(twin()).network, only(twin()).host) == ("host", "127.0.0.1")
@@ -173,7 +173,7 @@ def of_asset(entry: dict[str, object]) -> Served:
 
 def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted(tmp_path: Path) -> None:
     (tmp_path / "env").touch()
-    params = ["--privileged", "-v", "/srv/nowhere/store:/x", "--env-file", f"{tmp_path}/env"]
+    params = ["--privileged", "-v", "/srv/nowhere/store:/data/x", "--env-file", f"{tmp_path}/env"]
     told = trouble(twin(ARM, *params))
     assert told.startswith(f"driver_start_failure: {IMAGE} asks for --privileged, --mount /srv/")
     assert f"--env-file {tmp_path}/env" in told
@@ -196,10 +196,46 @@ def test_what_a_model_is_called_says_nothing_of_the_drivers_that_its_twins_name(
 def test_an_image_is_trusted_for_the_program_that_it_starts_by_itself() -> None:
     entry = driver(IMAGE, "--privileged", "--entrypoint", "/bin/sh")
     on = device(HERE, IMAGE)
-    assert "an --entrypoint" in trouble(twin(drivers={"default": entry}), on=on).lower()
+    assert "--entrypoint: with that another program" in trouble(
+        twin(drivers={"default": entry}), on=on
+    )
     assert "add «example/arm»" in trouble(of_asset(entry), on=on)
     assert only(of_asset(entry), on=device(HERE, "example/arm")).options.privileged
     assert only(twin(ARM, "--entrypoint", "/bin/sh")).twin == ARM
+
+
+OTHERS = [
+    ("--workdir", "/data"),
+    ("-v", "tools:/usr/local/bin"),
+    ("-v", "tools:/data/../app:ro"),
+    ("--mount", "src=tools,dst=/app"),
+    *(("-e", f"{name}=x") for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONINSPECT", "NODE_OPTIONS", "BASH_ENV", "HOME", "PATH")),
+    *(("-e", f"{name}=x") for name in ("JAVA_TOOL_OPTIONS", "PERL5OPT", "GST_PLUGIN_PATH")),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_trusted_image_is_given_nothing_by_which_another_program_may_run_in_it(
+    other: tuple[str, str], tmp_path: Path
+) -> None:
+    on = device(HERE, IMAGE)
+    assert "another program" in trouble(twin(ARM, "--privileged", *other), on=on)
+    asset = of_asset(driver(IMAGE, "--privileged", *other))
+    assert only(asset, on=device(HERE, "example/arm")).options.privileged
+    assert only(twin(ARM, *other), on=on).twin == ARM
+    if other[0] == "-e":
+        file = tmp_path / "config" / "env"
+        file.parent.mkdir()
+        file.write_text(other[1])
+        words = trouble(
+            twin(ARM, "--privileged", "--env-file", str(file)), on=device(tmp_path, IMAGE)
+        )
+        assert "it would run something else" in words
+
+
+def test_a_trusted_image_has_its_data_and_its_usual_variables() -> None:
+    params = ["--privileged", "-v", "maps:/data", "-v", "/dev:/dev", "-v", "/var/lib/arm", "-e", "PYTHONUNBUFFERED=1", "-e", "PORT=/dev/x"]  # fmt: skip
+    assert only(twin(ARM, *params), on=device(HERE, IMAGE)).options.privileged
 
 
 @pytest.mark.parametrize(
@@ -219,7 +255,9 @@ def test_its_own_hardware_any_driver_has(params: list[str]) -> None:
 def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables() -> None:
     native = {"default": {"command": ["/usr/bin/arm", "-v"], "params": ["-e", "A=1"]}}
     assert "asks for command" in trouble(twin(drivers=native))
-    plan = only(twin(drivers=native), on=device(HERE, "/usr/bin/arm"))
+    for other in ("/usr/bin/arm", "/usr/bin/arm -v -v", "-v"):
+        assert "add «/usr/bin/arm -v»" in trouble(twin(drivers=native), on=device(HERE, other))
+    plan = only(twin(drivers=native), on=device(HERE, "/usr/bin/arm -v"))
     assert (plan.driver.command, plan.variables) == (("/usr/bin/arm", "-v"), {"A": "1"})
     wrong = {"default": {"command": ["/usr/bin/arm"], "params": ["--network", "two"]}}
     assert "takes only -e" in trouble(twin(drivers=wrong), on=device(HERE, "/usr/bin/arm"))

@@ -4,6 +4,7 @@ import pytest
 from msgspec import structs
 from msgspec.structs import replace
 
+from skerry.node.broker.program import missing
 from skerry.node.health.checks import CHECKS, examine, problems
 from skerry.node.health.facts import Facts
 from skerry.node.proof import CertificateStatus
@@ -49,6 +50,7 @@ GOOD = Facts(
     keys=KeyStatus(enabled=True, source="TPM 2.0 of this device", keys=[KEY]),
     backups=BACKUPS,
     certificate=CERTIFICATE,
+    no_broker="",
     now=DAY,
 )
 
@@ -96,6 +98,8 @@ def test_what_presses_is_a_problem_of_the_node_and_other_warnings_are_not() -> N
         (replace(GOOD, data_dir_mode=0o755), "data directory", "warning", "chmod 700"),
         (replace(GOOD, free_bytes=10**8), "disk space", "warning", "100 MB free"),
         (replace(GOOD, free_bytes=10**6), "disk space", "failed", "1 MB free"),
+        (replace(GOOD, no_broker=None), "mqtt broker", "skipped", "serves no twins"),
+        (replace(GOOD, no_broker=missing(None)), "mqtt broker", "failed", "apt install mosquitto"),
         (replace(GOOD, storage=None), "storage", "skipped", "not measured yet"),
         (limited(cap=1000, used=820, month="2026-11"), "network", "warning", "82 % of the 1 KB of 2026-11 are used"),
         (limited(only_high="so it is"), "network", "warning", "only high priority goes: so it is"),

@@ -142,6 +142,9 @@ class Handlers:
     async def restart_edge_core(self, request_id: str, alert: str = "") -> str:
         return f"restart {request_id} {alert}"
 
+    async def start_driver(self, twin: str) -> str:
+        return f"start {twin}"
+
     async def sync_workflows(self) -> str:
         return "sync"
 
@@ -153,6 +156,7 @@ class Handlers:
     ("one", "message"),
     [
         (order("restart_edge_core", alert_uuid="a1"), "restart r1 a1"),
+        (order("start_driver"), f"start {TWIN}"),
         (order("sync_workflows"), "sync"),
         (
             order("remove_workflow_worker", worker_filenames=["wf_a.py"], workflow_uuid="w"),
@@ -161,7 +165,7 @@ class Handlers:
     ],
 )
 async def test_orders_go_to_who_does_them(one: Command, message: str) -> None:
-    assert await TwinOrders(None, Handlers(), Handlers()).do(one) == Told(message)
+    assert await TwinOrders(None, Handlers(), Handlers(), Handlers()).do(one) == Told(message)
     with pytest.raises(Refused, match="cannot do"):
         await TwinOrders(None, None, None).do(one)
 

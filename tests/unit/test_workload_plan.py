@@ -55,6 +55,9 @@ def local(n: int = 1, *, reloads: int = 0, stopped: bool = False) -> Assignment:
 
 BY_HAND = Wait("a", "stopped", "stopped by hand: «skerry worker start a» starts it")
 HELD = msgspec.structs.replace(wish(), local=LocalIntent(stopped=True, held="it flaps"))
+WAITS = LocalIntent(waits="waits for a")
+HELD_BACK = msgspec.structs.replace(wish(), local=WAITS)
+NEWER = msgspec.structs.replace(wish(n=2, command="new"), local=WAITS)
 START, WAIT = StartWorkload("a"), Wait("a", "running")
 
 
@@ -106,6 +109,14 @@ START, WAIT = StartWorkload("a"), Wait("a", "running")
         ([HELD], [live()], [StopWorkload("a", "held")]),
         ([HELD], [row(phase="backoff", due=T + NS)], [Wait("a", "stopped", "it flaps")]),
         ([local()], [row(phase="stopped")], [START]),
+        # not yet: what runs goes on
+        ([HELD_BACK], [], [Wait("a", "pending", "waits for a")]),
+        ([HELD_BACK], [row(phase="stopped")], [Wait("a", "pending", "waits for a")]),
+        ([HELD_BACK], [live()], [WAIT]),
+        ([HELD_BACK], [live(phase="starting", pid=None)], [START]),
+        ([NEWER], [live()], [Wait("a", "running", "goes on as before: waits for a")]),
+        # a newer image is looked for at its next start
+        ([msgspec.structs.replace(wish(), local=LocalIntent(refreshes=2))], [live()], [WAIT]),
         # an end that is under way goes on, whatever is wanted by now
         ([wish()], [live(phase="stopping", kill_at=T + NS)], [Wait("a", "stopping", "", T + NS)]),
         ([], [live(phase="stopping", kill_at=T + NS)], [Wait("a", "stopping", "", T + NS)]),

@@ -1,4 +1,4 @@
-"""`skerry node run|enroll|status|models|stop|unlock|key|backup|restore|diagnostics`: the node on this machine."""
+"""`skerry node run|enroll|status|models|stop|unlock|start-driver|key|backup|restore|diagnostics`: the node on this machine."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ from skerry.kit.text_file import read_stream, read_text
 from skerry.node.identity import read_identity
 from skerry.node.retirement import last_words
 from skerry.node.settings import find_settings, node_settings
+from skerry.wire.cyberwave import DriverOrdered
 from skerry.wire.local import Held, NodeStatus, StopRequest
 from skerry.wire.models import ModelCache
 from skerry.wire.people import NodeView
@@ -46,6 +47,7 @@ def register(app: typer.Typer) -> None:
     group.command("models")(models)
     group.command("stop")(stop)
     group.command("unlock")(unlock)
+    group.command("start-driver")(start_driver)
     keys.register(group)
     node_backups.register(group)
     diagnostics.register(group)
@@ -183,6 +185,19 @@ async def unlock(
     session.screen.tell(
         f"updates of workload «{workload}» are not locked any more",
         {"workload": workload, "order": "unlock"},
+    )
+
+
+@remote
+async def start_driver(
+    session: Session, twin: Annotated[str, typer.Argument(help="The twin's UUID.")]
+) -> None:
+    """Start a twin's driver that was stopped because it ended by itself too often: its ends are forgotten."""
+    async with session.node() as node:
+        path = f"/v1/drivers/{quote(twin, safe='')}/start"
+        done = await node.send("POST", path, None, DriverOrdered)
+    session.screen.tell(
+        f"driver of twin {twin}: {done.message}", {"twin": twin, "message": done.message}
     )
 
 

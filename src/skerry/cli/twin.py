@@ -1,4 +1,4 @@
-"""`skerry twin command|restart-edge-core|sync-workflows|remove-worker`: what people have devices do about Cyberwave's twins. See docs/operate/devices.md."""
+"""`skerry twin command|start-driver|restart-edge-core|sync-workflows|remove-worker`: what people have devices do about Cyberwave's twins. See docs/operate/devices.md."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(help="Cyberwave's twins: commands to their drivers.", no_args_is_help=True)
     group.command("command")(command)
+    group.command("start-driver")(start_driver)
     group.command("restart-edge-core")(restart_edge_core)
     group.command("sync-workflows")(sync_workflows)
     group.command("remove-worker")(remove_worker)
@@ -50,6 +51,19 @@ async def command(  # noqa: PLR0913, PLR0917 - one argument for each option
     payload = msgspec.Raw(encode(decode(message.encode(), dict[str, object], "the message")))
     order = EdgeOrder("twin_command", request_id, twin, payload)
     await _give(session, node, order, ttl, wait)
+
+
+@remote
+async def start_driver(
+    session: Session,
+    node: Node,
+    twin: Annotated[str, typer.Argument(help="The twin's UUID.")],
+    request_id: RequestId = "",
+    ttl: Ttl = "1m",
+    wait: Wait = "1m",
+) -> None:
+    """Have a device start a twin's driver that it has stopped because it ended by itself too often."""
+    await _give(session, node, EdgeOrder("start_driver", request_id, twin), ttl, wait)
 
 
 @remote

@@ -13,7 +13,13 @@ from skerry.wire.devices import ENDED, Action, Command, Outcome
 Step = Literal["begin", "expire", "finish", "give up", "nothing"]
 
 REPEATABLE: frozenset[Action] = frozenset(
-    {"decommission", "restart_edge_core", "sync_workflows", "remove_workflow_worker"}
+    {
+        "decommission",
+        "start_driver",
+        "restart_edge_core",
+        "sync_workflows",
+        "remove_workflow_worker",
+    }
 )
 """Doing these twice is doing them once: of a restart of drivers, whoever does it knows the request."""
 

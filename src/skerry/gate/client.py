@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import socket
-from typing import Protocol
+from collections.abc import Callable
 
 from skerry.gate import packets
 from skerry.gate.answers import Partial, Withheld, refusal_of
@@ -28,6 +28,8 @@ SIGN_IN_SECONDS = 10.0
 HOLD_SECONDS = 8.0
 """Less than a client waits for its CONNACK (10 s): its first try succeeds while the broker restarts."""
 
+HEAR_OUT_SECONDS = 2.0
+
 _CONNECT_BYTE = bytes((packets.CONNECT << 4,))
 _BEFORE_CONNECT = 64 * 1024
 _MOST_REFUSED = 100
@@ -36,36 +38,25 @@ _BAD_ID = 0x85
 _BAD_VERSION = 0x84
 _WITH_WILL = 4
 _NOT_FORWARDED = frozenset(
-    (
-        packets.CONNECT,
-        packets.CONNACK,
-        packets.SUBACK,
-        packets.UNSUBACK,
-        packets.PINGRESP,
-        packets.AUTH,
-        0,
-    )
-)
-
-
-class Owner(Protocol):
-    """Who keeps the clients."""
-
-    def admits(self, client: Client) -> bool:
-        """Whether one more may come in with its token."""
-
-    def left(self, client: Client) -> None:
-        """It is gone."""
+    (packets.CONNECT, packets.CONNACK, packets.SUBACK, packets.UNSUBACK, packets.PINGRESP, packets.AUTH, 0)
+)  # fmt: skip
 
 
 class Client:
-    """An accepted connection, until it is gone."""
+    """An accepted connection, until it is gone; then `left` is called. `admits`: whether one more may come in with its token."""
 
-    def __init__(self, sock: socket.socket, around: Surroundings, owner: Owner) -> None:
+    def __init__(
+        self,
+        sock: socket.socket,
+        around: Surroundings,
+        admits: Callable[[Client], bool],
+        left: Callable[[Client], object],
+    ) -> None:
         self.holder: Holder | None = None
         """Who it is, once it has signed in."""
         self._around = around
-        self._owner = owner
+        self._admits = admits
+        self._left = left
         self._down = Stream(sock, around.loop, self._said, self._end)
         self._up: Stream | None = None
         self._place = Place(
@@ -112,7 +103,7 @@ class Client:
         if self._at_door:
             self._leave_door()
         self._leave_will()
-        self._owner.left(self)
+        self._left(self)
         if self._up:
             self._up.finish()
         self._down.finish()
@@ -205,7 +196,7 @@ class Client:
         self.holder = holder
         self._assigned = "" if asked.client_id else f"gate-{os.urandom(8).hex()}"
         self._id = f"{holder.digest[:16]}-{holder.scope.mark()}-{asked.client_id or self._assigned}"
-        if not self._owner.admits(self):
+        if not self._admits(self):
             self._turn_away(asked.level, packets.QUOTA_EXCEEDED)
             return
         self._reader.limit = self._around.largest
@@ -339,7 +330,10 @@ class Client:
             self._passage = Passage()
             self._around.broker.enter(HOLD_SECONDS, self._arrived)
             return
-        self._end()
+        # It takes what it writes from now on for sent: it is heard until it has noticed.
+        self._up = None
+        self._down.resume("broker")
+        self._down.hear_out(HEAR_OUT_SECONDS)
 
     def _heard(self, data: bytes) -> None:
         try:

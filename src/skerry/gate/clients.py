@@ -45,7 +45,7 @@ class Clients:
     def welcome(self, sock: socket.socket) -> None:
         """A connection has been accepted."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        client = Client(sock, self._around, self)
+        client = Client(sock, self._around, self.admits, self.left)
         self._strangers[client] = self._monotonic()
         self._around.loop.later(SIGN_IN_SECONDS, lambda: self._too_late(client))
 

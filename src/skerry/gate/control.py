@@ -23,12 +23,12 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
 from skerry.gate import VERSION
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
 from skerry.gate.journal import Journal
+from skerry.gate.records import NamedTuple
 from skerry.gate.tokens import Tokens
 from skerry.gate.voice import Fate, Voice
 from skerry.keeper.connections import Connection

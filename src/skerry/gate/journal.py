@@ -17,7 +17,8 @@ import struct
 import zlib
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+
+from skerry.gate.records import NamedTuple
 
 MAGIC = b"SKJ1"
 HEADER = len(MAGIC) + 16

@@ -1,17 +1,28 @@
-"""Where clients come in: two ports on 127.0.0.1, and on the addresses of container networks that the agent names."""
+"""Where clients come in: two ports on 127.0.0.1, and on the addresses of container networks that the agent names.
+
+Some engines give a network's address to the device with its first container, and take it away with the last one: the gate
+listens there all the same, so that no container has to wait for anybody to notice.
+"""
 
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 
+from skerry.gate.records import NamedTuple
 from skerry.keeper.loop import Loop
 
 HERE = "127.0.0.1"
 _BACKLOG = 512
 _AT_ONCE = 16
 _PAUSE = 0.1
+
+_FREEBIND = {
+    socket.AF_INET: (socket.IPPROTO_IP, 15),
+    socket.AF_INET6: (socket.IPPROTO_IPV6, 78),
+}
+"""Linux' IP_FREEBIND and IPV6_FREEBIND, which Python does not name: to listen at an address that is not there yet."""
 
 
 class Service(NamedTuple):
@@ -86,7 +97,7 @@ class Listeners:
 
 
 def _checked(host: str) -> str:
-    """One address of this device, never all of them. Raises OSError, ValueError."""
+    """One address, never all of them. Raises OSError, ValueError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not any(socket.inet_pton(family, host)):
         raise ValueError("it stands for every address of this device")
@@ -100,6 +111,8 @@ def _listener(host: str, port: int) -> socket.socket:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        if sys.platform == "linux":
+            sock.setsockopt(*_FREEBIND[family], 1)
         sock.bind((host, port))
         sock.listen(_BACKLOG)
         sock.settimeout(0)

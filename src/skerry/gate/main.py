@@ -14,7 +14,6 @@ import stat
 import sys
 import time
 from collections.abc import Sequence
-from typing import NamedTuple
 
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
@@ -22,6 +21,7 @@ from skerry.gate.control import Control, Parts
 from skerry.gate.door import Door
 from skerry.gate.journal import Journal
 from skerry.gate.listeners import Listeners, Service
+from skerry.gate.records import NamedTuple
 from skerry.gate.room import BESIDE_LARGEST, Room
 from skerry.gate.splice import Splices
 from skerry.gate.surroundings import Surroundings

@@ -6,9 +6,9 @@ Pure: bytes in, values and bytes out. A peer that breaks the format raises Malfo
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
 
 from skerry.gate.fields import Fields, Malformed, integer_of, properties_of, text_of, without
+from skerry.gate.records import NamedTuple
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP = range(1, 8)
 SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, PINGREQ, PINGRESP, DISCONNECT, AUTH = range(8, 16)

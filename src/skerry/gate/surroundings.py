@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from skerry.gate.capture import Capture
 from skerry.gate.door import Door
+from skerry.gate.records import NamedTuple
 from skerry.gate.room import Room
 from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
 
 from skerry.gate.digests import sha256
+from skerry.gate.records import NamedTuple
 from skerry.gate.topics import Scope
 
 _ROLES = frozenset(("driver", "worker", "node"))

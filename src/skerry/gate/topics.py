@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from typing import NamedTuple
+
+from skerry.gate.records import NamedTuple
 
 _NODES_OWN = frozenset(("alert", "driverlog", "worker_health"))
 """Of a twin, published by the node alone: what it says about a driver, a driver must not say."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
-from typing import NamedTuple
 
 from skerry.gate import packets
 from skerry.gate.door import Door
 from skerry.gate.fields import Malformed
 from skerry.gate.packets import Connect, Packet, Passage
+from skerry.gate.records import NamedTuple
 from skerry.gate.streams import Stream
 from skerry.keeper.loop import Loop
 

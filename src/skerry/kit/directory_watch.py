@@ -1,4 +1,4 @@
-"""Notices that something has happened in directories, by inotify through `watchfiles`.
+"""Notices that something has happened in directories.
 
 It only rings: what is there now is read by whoever waits, so an event too many or too few does no harm. Where
 directories cannot be watched (no inotify watches left, a file system without events), `trouble` says so and whoever
@@ -9,87 +9,81 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 
 from skerry.kit.bell import Bell
-from skerry.kit.clock import Clock
+from skerry.kit.inotify import IGNORED, Inotify
 
-DEBOUNCE = 1000
-"""Milliseconds of one event's collecting: a file that is written for longer counts as several changes."""
+STEP = 0.1
+"""Seconds of rest that end the collecting of events, which ring once."""
 
-STEP = 100
-"""Milliseconds of rest that end it."""
-
-TRY_AGAIN = 60.0
-"""Seconds."""
+STEPS = 10
+"""As many at most: a file that is written for longer counts as several changes."""
 
 
 class DirectoryWatch:
     """Watches one set of directories at a time. `watch` may be called again and again; `close` when done."""
 
-    def __init__(self, bell: Bell, clock: Clock) -> None:
+    def __init__(self, bell: Bell) -> None:
         self.trouble = ""
-        self._clock = clock
         self._bell = bell
         self._places: frozenset[_Place] = frozenset()
-        self._task: asyncio.Task[None] | None = None
+        self._inotify: Inotify | None = None
+        self._rest: asyncio.TimerHandle | None = None
 
     async def watch(self, directories: Iterable[Path]) -> bool:
         """From now on these; of one that is missing, the nearest one above it. True: what is watched has changed.
 
-        A directory that another one has taken the place of is watched anew.
+        A directory that another one has taken the place of is watched anew. After trouble each call tries again.
         """
         wanted = list(directories)
         places = await asyncio.to_thread(lambda: frozenset(map(_place, wanted)))
-        if places == self._places and self._task is not None and not self._task.done():
+        before = (self._places, self.trouble)
+        if before == (places, ""):
             return False
-        await self.close()
+        self.close()
         self._places = places
-        if places:
-            paths = frozenset(path for path, _, _ in places)
-            self._task = asyncio.create_task(self._follow(paths), name="watch directories")
-        return bool(places)
+        self.trouble = self._begin(path for path, _, _ in places) if places else ""
+        return bool(places) and before != (places, self.trouble)
 
-    async def close(self) -> None:
+    def close(self) -> None:
         """Watches nothing any more."""
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        self._places = frozenset()
+        if self._rest is not None:
+            self._rest.cancel()
+            self._rest = None
+        if self._inotify is not None:
+            asyncio.get_running_loop().remove_reader(self._inotify.fd)
+            self._inotify.close()
+            self._inotify = None
 
-    async def _follow(self, paths: frozenset[Path]) -> None:
-        from watchfiles import Change, awatch  # noqa: PLC0415 - only nodes that watch something pay for it
+    def _begin(self, paths: Iterable[Path]) -> str:
+        try:
+            self._inotify = Inotify(paths)
+        except OSError as error:
+            return f"directories cannot be watched ({error})"
+        self._await_event(self._inotify)
+        return ""
 
-        def gone(path: Path, change: Change) -> bool:
-            # What comes in its place may have the same inode number, and is watched by nobody.
-            return change == Change.deleted and path in paths
+    def _await_event(self, inotify: Inotify) -> None:
+        asyncio.get_running_loop().add_reader(inotify.fd, self._noticed, inotify)
 
-        logging.getLogger("watchfiles").setLevel(logging.WARNING)
-        while True:
-            changes = awatch(
-                *paths,
-                watch_filter=None,
-                debounce=DEBOUNCE,
-                step=STEP,
-                recursive=False,
-                ignore_permission_denied=True,
-                yield_on_timeout=True,
-            )
-            try:
-                async for events in changes:
-                    self.trouble = ""
-                    if any(gone(Path(path), change) for change, path in events):
-                        self._places = frozenset()
-                    if events:
-                        self._bell.ring()
-            except (OSError, RuntimeError) as error:
-                if not self.trouble:
-                    self._bell.ring()
-                self.trouble = f"directories cannot be watched ({error})"
-            await self._clock.sleep(TRY_AGAIN)
+    def _noticed(self, inotify: Inotify) -> None:
+        asyncio.get_running_loop().remove_reader(inotify.fd)
+        self._collect(inotify, STEPS)
+
+    def _collect(self, inotify: Inotify, steps: int) -> None:
+        """Rings after a step without an event, or after the last one."""
+        events = inotify.read()
+        if events & IGNORED:
+            self._places = frozenset()
+        if events and steps:
+            loop = asyncio.get_running_loop()
+            self._rest = loop.call_later(STEP, self._collect, inotify, steps - 1)
+        else:
+            self._await_event(inotify)
+            self._bell.ring()
 
 
 _Place = tuple[Path, int, int]

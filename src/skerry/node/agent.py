@@ -201,14 +201,13 @@ def _build(
     renewal, quality = build_renewal(way, sync, host), partial(_quality, sync, clock)
     instances = InstanceStore(store.writer, store.reader, store.cipher, store.started)
     api, seen, get = _local_api(settings), SeenValues(clock), partial(http_status, sessions.world)
-    named = script_models(way, host, store.state, sync)
-    owner = owner_mark(settings.data_dir, host.disk, host.chance)
+    named, owner = script_models(way, host, store.state, sync), owner_mark(settings.data_dir, host.disk, host.chance)  # fmt: skip
     isolation, quotas = Isolation(owner, settings.data_dir, settings.isolation.range), Quotas()
     secrets = build_secrets(settings, identity, host, store, instances, owner=owner)
     book = DeviceBook(_contract(settings, name, secrets).launch_for)
     models = models_on_demand(settings, way, host, instances, sync)
-    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models], host, book=book)  # fmt: skip
     containers = containers_on_demand(settings, host, owner, events, secrets.values)
+    desired, groups = _wishes(store, instances, Endpoints(api, instances, seen), sync, [named, models, containers], host, book=book)  # fmt: skip
     runtime = _runtimes(settings, host, isolation, containers, secrets)
     supervisor = Supervisor(
         Tools(instances, runtime, book.launch_for, clock, host.chance, host.disk),
@@ -227,7 +226,8 @@ def _build(
     desk = _desk(name, records, Publisher(records, clock, quality), files, shared, seen=seen, desired=desired, supervisor=supervisor)  # fmt: skip
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
-        settings, host, store, records, files, shared, containers, logs, instances, supervisor, events, owner, quality, sync, book.usual, secrets.files.directory, groups, named, models
+        settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files, shared=shared, logs=logs, instances=instances,
+        containers=containers, supervisor=supervisor, groups=groups, named=named, models=models, events=events, sync=sync, usual=book.usual, secrets_at=secrets.files.directory,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(
@@ -301,7 +301,7 @@ def _wishes(
     instances: InstanceStore,
     endpoints: Endpoints,
     sync: Sync,
-    models: Sequence[LocalWishes],
+    others: Sequence[LocalWishes],
     host: Host,
     *,
     book: DeviceBook,
@@ -311,8 +311,8 @@ def _wishes(
     groups = WorkerGroups(rows, instances, models_named, host.clock, host.chance)
     link = sync.reachability
     desired = StoredDesired(
-        store.state, link, host.clock, endpoints.prepare, [groups, *models], book
-    )  # groups say what scripts name, `models` add it and take out what cannot be had
+        store.state, link, host.clock, endpoints.prepare, [groups, *others], book
+    )  # groups say what scripts name, models among the others add it and take out what cannot be had
     return desired, groups
 
 

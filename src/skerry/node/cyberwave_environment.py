@@ -17,6 +17,7 @@ import msgspec
 
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.tasks import Loops
+from skerry.node.broker.alerting import BrokerAlerts
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.recent import Recent
 from skerry.node.contracts.cyberwave_api.sources import Device, Sources
@@ -35,6 +36,7 @@ from skerry.node.twins.alert_notices import AlertNotices
 from skerry.node.twins.alerts import AlertStore
 from skerry.node.twins.commanding import TwinCommands
 from skerry.node.twins.config_dir import ConfigDirectory
+from skerry.node.twins.file_alerts import FileAlerts
 from skerry.node.twins.files import TwinFiles
 from skerry.node.twins.presence import HeardHealth, PresenceRows
 from skerry.node.twins.rows import TwinStore
@@ -64,7 +66,8 @@ class EnvironmentRoom:
         disk = directory.disk
         files = TwinFiles(directory.path, disk)
         written = TwinFileStore(opened.writer, opened.reader, opened.cipher)
-        self._files = FileSync(self._twins, files, written, clock, self._tell)
+        news = FileAlerts(self._alerts, parts.events.tell)
+        self._files = FileSync(self._twins, files, written, clock, news)
         self.presence = PresenceRows(
             entities, config.environment, self._serves, clock, parts.host.chance
         )
@@ -75,6 +78,9 @@ class EnvironmentRoom:
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
         said = HeardHealth(gate.link, self.presence, clock)
+        self._broker = BrokerAlerts(
+            gate.broker, self._alerts, self._twins.uuids, self._twins.changed, clock
+        )
         twins = Twins(
             directory,
             self._config_now,
@@ -86,7 +92,9 @@ class EnvironmentRoom:
             said,
         )
         self.programs = Programs(parts, gate, twins)
-        self.orders = TwinOrders(self.commands, self.programs.room.restart, workflows)
+        self.orders = TwinOrders(
+            self.commands, self.programs.room.restart, workflows, self.programs.room
+        )
         self._rest = RestSocket(gate.plan.run / "rest", rest_app(self._answers()))
 
     async def open(self) -> None:
@@ -102,6 +110,7 @@ class EnvironmentRoom:
         loops.start(self._twins.follow, name="twins")
         loops.start(self._files.run, name="files of twins")
         loops.start(self._alerts.follow, name="alerts of twins")
+        loops.start(self._broker.follow, name="alerts of the broker")
         loops.start(self._notices.run, name="notices of alerts")
         loops.start(self.presence.run, name="presence of drivers")
         self.programs.follow(loops)
@@ -124,9 +133,6 @@ class EnvironmentRoom:
 
     def _serves(self, twin: str) -> bool:
         return self._twins.twin(twin) is not None
-
-    async def _tell(self, twin: str, words: str) -> None:
-        await self._parts.events.tell("skerry.twin.file", words, {"twin": twin})
 
     def _answers(self) -> Sources:
         parts = self._parts

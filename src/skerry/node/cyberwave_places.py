@@ -37,7 +37,6 @@ from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
-_ELSEWHERE = ("/usr/sbin", "/usr/local/sbin")
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
 
@@ -81,8 +80,12 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
             f"cannot serve drivers: {memory} is not this node's alone. Remove it: rm -r {memory}"
         )
     user = pwd.getpwuid(os.geteuid()).pw_name
-    conf = mosquitto_conf(plan.run / "broker", user, plan.largest)
-    disk.write_atomic("broker.conf", plan.run / "mosquitto.conf", conf.encode())
+    conf, path = (
+        mosquitto_conf(plan.run / "broker", user, plan.largest).encode(),
+        plan.run / "mosquitto.conf",
+    )
+    if not path.is_file() or path.read_bytes() != conf:
+        disk.write_atomic("broker.conf", path, conf)
     return _secret(memory / _SECRET)
 
 
@@ -125,18 +128,12 @@ def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
     return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
 
 
-def mosquitto(chosen: Path | None) -> Path:
-    """The broker's program; a bare name where there is none, so that its start says so."""
-    if chosen is not None:
-        return chosen
-    places = os.pathsep.join((os.defpath, *_ELSEWHERE))
-    return Path(shutil.which("mosquitto", path=places) or "mosquitto")
-
-
-def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
+def config_directory(
+    parts: CyberwaveParts, outside: Outside
+) -> tuple[ConfigDirectory, Path | None]:
     """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen.
 
-    What is written there is noted, for the erasure of this node.
+    What is written there is noted in `outside`, for the erasure of this node.
     """
     settings, clock = parts.settings.cyberwave, parts.host.clock
     path, usual = settings.config_dir, False
@@ -145,7 +142,7 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
     own, opened = Own(settings.variables, settings.environment or ""), parts.opened
     store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
-    disk = disk_for(path, Outside(parts.settings.data_dir, parts.host.disk).note)
+    disk = disk_for(path, outside.note)
     found = ConfigDirectory(path, own, host, disk, clock, store)
     return found, LEGACY if usual else None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,12 +19,13 @@ from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.tasks import Loops
+from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
-from skerry.node.contracts.cyberwave import SharedMemory
+from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave_engine import EngineQuestions
 from skerry.node.cyberwave_living import running_of
@@ -60,6 +61,7 @@ class GateSide(msgspec.Struct, frozen=True):
     """What drivers speak to, as the agent has it. `prefix` says what their topics begin with."""
 
     plan: GatePlan
+    broker: BrokerWorkloads
     shared: Shared
     link: GateLink
     tokens: Granting
@@ -92,7 +94,7 @@ class Programs:
         self._parts, self._gate, self._twins = parts, gate, twins
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
         self._engine = EngineQuestions(parts.containers)
-        self.bus = self._bus()
+        self.bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
         self.worker = self._worker()
         self.room = DriverRoom(self._driver_parts())
         self.drivers = self.room.workloads
@@ -103,7 +105,6 @@ class Programs:
         """Finds out what is wanted, before anything is started."""
         await self._twins.workflows.open()
         await self.room.restore()
-        self._serve_bus()
         await self.worker.look()
         self._engine.patience = None
 
@@ -117,7 +118,7 @@ class Programs:
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
         )
-        loops.start(self.worker.follow, name="workers")
+        loops.start(partial(self.worker.follow, [self.room.order.told]), name="workers")
         loops.start(self._worker_watch.follow, name="alerts of workers")
         loops.start(self._worker_watch.publish_health, name="health of workers")
 
@@ -175,35 +176,43 @@ class Programs:
             Ring(sealed=self._parts.opened.cipher.seals),
         )
 
-    def _bus(self) -> BusWorkloads:
-        bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
-        if bus.problem:
-            log.warning("%s", bus.problem)
-        return bus
-
-    def _serve_bus(self) -> None:
-        self.bus.serve(self._twins.rows.uuids(), sorted(self.drivers.hosts()))
-
     async def _follow_bus(self) -> None:
-        seen = 0
+        """What cannot be had is told once."""
+        told, seen = "", self._twins.directory.changed.count
         while True:
-            seen = await self.drivers.looked.after(seen)
-            self._serve_bus()
+            if self.bus.problem not in ("", told):
+                log.warning("%s", self.bus.problem)
+            told = self.bus.problem
+            seen = await self._twins.directory.changed.after(seen)
+            self.bus.take(self._bus_plan())
+
+    def _router(self) -> Assignment | None:
+        return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
+
+    def _serve_bus(self, hosts: Collection[str]) -> None:
+        self.bus.serve(
+            self._twins.rows.uuids(),
+            sorted(hosts),
+            all_known=self.drivers.knows_networks,
+            running=self._running().get(ROUTER),
+        )
 
     def _driver_parts(self) -> DriverParts:
         parts, twins, opened = self._parts, self._twins, self._parts.opened
         return DriverParts(
             served=twins.served,
             device=self._device,
-            changes=[twins.rows.changed, twins.directory.changed],
+            changes=[twins.rows.changed, twins.directory.changed, self.bus.told],
             sync_files=twins.syncing.look,
             clear_files=twins.syncing.clear,
             exchange=self._exchange,
             usual=parts.usual,
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
+            reach=self._serve_bus,
             running=self._running,
             barred=twins.directory.barred,
+            router=self._router,
             tokens=self._gate.tokens,
             said=twins.said,
             publish=self._gate.link,
@@ -247,6 +256,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
+            waits=lambda: self.room.order.workers,
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
@@ -263,7 +273,13 @@ class Programs:
             device_memory(),
             self._shared_memory(),
         )
-        changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
+        changes = [
+            twins.rows.changed,
+            twins.directory.changed,
+            twins.workflows.changed,
+            parts.containers.changed,
+            self.bus.told,
+        ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,
             disk=RealDisk(), clock=parts.host.clock,
@@ -284,7 +300,10 @@ class Programs:
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
 
     def _lacking(self, workload: str) -> dict[str, str]:
-        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
+        parts = self._parts
+        groups = (one for one in parts.groups.statuses() if one.status.workload == workload)
+        refused = next((one.refused for one in groups), {})
+        return {**refused, **parts.named.lacking(workload), **parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
         return worker_container(self._twins.config().environment) if self.worker.wanted() else ""

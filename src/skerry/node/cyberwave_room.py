@@ -25,6 +25,7 @@ from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.pongs import Pongs
 from skerry.node.broker.shares import Room, Shares
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
@@ -34,7 +35,6 @@ from skerry.node.cyberwave_places import (
     config_directory,
     device_memory,
     gate_plan,
-    mosquitto,
     prepare,
     set_log_level,
     shared_places,
@@ -42,6 +42,7 @@ from skerry.node.cyberwave_places import (
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.models.layout import DIRECTORY, models_root
+from skerry.node.outside import Outside
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -66,29 +67,43 @@ class CyberwaveRoom:
         self.told = Bell()
         self._parts = parts
         self._plan = gate_plan(parts)
-        self.directory, self._legacy = config_directory(parts)
-        self._broker = BrokerWorkloads(self._plan, mosquitto(parts.settings.cyberwave.mosquitto))
+        self._outside = Outside(parts.settings.data_dir, parts.host.disk)
+        self.directory, self._legacy = config_directory(parts, self._outside)
+        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
         self._left = LeftRunning(
             lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
         )
-        self._sources: list[DeviceWorkloads] = [self._broker]
+        self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
+        self.pongs: Pongs
         self.environment: EnvironmentRoom | None = None
         self._living: LivingGrants
         self._shared: Shared
         self._is_open = False
 
     async def open(self) -> None:
-        """Takes up what the device and the agent before this one know. Raises Refused, OSError, Transient."""
+        """Takes up what the device and the agent before this one know. Raises Refused.
+
+        What cannot be had yet (a disk is full, a row cannot be read) is tried again; until then what runs goes on.
+        """
+        try:
+            await self._open()
+        except (OSError, Transient) as error:
+            log.warning("drivers are not served yet, trying again: %s", error)
+            self._serve(self._left)
+
+    async def _open(self) -> None:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
-        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
+        models = models_root(parts.settings.data_dir.absolute())
+        self._outside.note_link(self.directory.path / DIRECTORY, models)
+        self.directory.lead(DIRECTORY, models)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         shares = Shares(self._room(), clock)
@@ -97,12 +112,16 @@ class CyberwaveRoom:
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
+        self.pongs = Pongs(self.link, self._prefix, clock)
         try:
             await self._open_environment()
-        except InvalidInput as error:  # what else is on this device does not wait for it
+        except (InvalidInput, OSError, Transient) as error:  # nothing else here waits for it
             log.warning("no twins are served, trying again: %s", error)
             self._serve(self._left)
-        self._living.restore(parts.instances.load())
+        try:
+            self._living.restore(parts.instances.load())
+        except OSError as error:
+            log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
 
     def _room(self) -> Room:
@@ -129,10 +148,19 @@ class CyberwaveRoom:
         return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
 
     def follow(self, tasks: Tasks) -> None:
-        """The room's loops."""
-        loops = Loops(tasks, self._parts.host.clock, self._parts.host.chance)
+        """The room's loops, once it is open."""
+        _ = tasks.start(self._follow(tasks), name="drivers' room")
+
+    async def _follow(self, tasks: Tasks) -> None:
+        clock, chance = self._parts.host.clock, self._parts.host.chance
+        guard = Guard("opening the room of drivers", clock, chance)
+        while not self._is_open and not await guard.run(self._open):
+            pass
+        loops = Loops(tasks, clock, chance)
         loops.start(self.link.keep, name="gate")
+        loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
+        loops.start(self.pongs.run, name="answers to pings")
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
         loops.start(self.directory.run, name="configuration of drivers")
@@ -147,11 +175,13 @@ class CyberwaveRoom:
         around = self.environment
         shown = list if around is None else around.programs.shown
         return await cyberwave_status(
-            self.directory, link, self.link, shown, self._parts.host.clock
+            self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
         )
 
     async def close(self) -> None:
         """Nothing is answered any more, and what was left out is told of."""
+        if not self._is_open:
+            return
         with suppress(Refused, Transient):
             await self.bridge.close()
         if self.environment is not None:
@@ -178,13 +208,24 @@ class CyberwaveRoom:
         if self.environment is not None:
             self.environment.commands.heard(twin, topic, payload)
 
+    def ping(self, twin: str, at: int) -> None:
+        """As `broker.bridge.Heard`."""
+        self.pongs.ping(twin, at)
+
     async def do(self, order: Command) -> Told:
         """As `twin_ports.EdgeOrders`."""
+        return await self._environment_for(order.action).orders.do(order)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        return await self._environment_for("start_driver").programs.room.start_driver(twin)
+
+    def _environment_for(self, deed: str) -> EnvironmentRoom:
         if self.environment is None:
             raise Refused(
-                f"cannot do «{order.action}»: this device knows no environment. Set cyberwave.environment there."
+                f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
-        return await self.environment.orders.do(order)
+        return self.environment
 
     def _prefix(self) -> str:
         """What the device's topics begin with now."""
@@ -200,7 +241,7 @@ class CyberwaveRoom:
                 )
             self._serve(*([self._left] if self.directory.in_doubt else []))
             return
-        gate = GateSide(self._plan, self._shared, self.link, self.tokens, self._prefix)
+        gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
@@ -209,7 +250,7 @@ class CyberwaveRoom:
         self.environment = room
 
     def _serve(self, *sources: DeviceWorkloads) -> None:
-        self._sources = [self._broker, *sources]
+        self._sources = [self.broker, *sources]
         self.told.ring()
 
     async def _follow_environment(self, loops: Loops) -> None:

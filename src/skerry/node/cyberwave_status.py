@@ -28,11 +28,12 @@ async def cyberwave_status(
     link: LinkStatus,
     publish: Publish,
     drivers: Callable[[], Sequence[TwinDriver]],
+    missing: str,
     clock: Clock,
 ) -> CyberwaveStatus:
-    """As it is now."""
+    """As it is now. `missing`: why there is no broker; empty: there is one."""
     config = directory.config
-    ticks = [_credentials(directory), _token(link), await _broker(publish, clock)]
+    ticks = [_credentials(directory), _token(link), await _broker(publish, missing, clock)]
     return CyberwaveStatus(
         config.fingerprint, config.environment, ticks, list(drivers()), list(config.faults)
     )
@@ -54,7 +55,9 @@ def _token(link: LinkStatus) -> Tick:
     return Tick("Token", ok=None, detail=why)
 
 
-async def _broker(publish: Publish, clock: Clock) -> Tick:
+async def _broker(publish: Publish, missing: str, clock: Clock) -> Tick:
+    if missing:
+        return Tick("MQTT broker", ok=False, detail=missing)
     begun = clock.monotonic_ns()
     try:
         async with asyncio.timeout(PATIENCE):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from skerry.kit.errors import Refused
 from skerry.kit.tasks import Tasks
 from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from skerry.node.cyberwave_room import CyberwaveRoom
 
 
-class CyberwaveParts(msgspec.Struct, frozen=True):
+class CyberwaveParts(msgspec.Struct, frozen=True, kw_only=True):
     """What the room is made of. `owner` is the node's mark, `quality` that of its clock.
 
     `usual` makes the launch of any workload; `secrets_at` says where files of an instance lie that only memory holds.
@@ -74,7 +75,7 @@ class CyberwaveOnDemand:
             book.sources = [self._built]
 
     async def open(self) -> None:
-        """Before anything is started: what is not known by then counts as not wanted. Raises as the store does."""
+        """Before anything is started: what is not known by then counts as not wanted. Raises Refused."""
         if self._built is not None:
             await self._built.open()
             self.room = self._built
@@ -82,6 +83,12 @@ class CyberwaveOnDemand:
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
         """For people; None: this node serves no twins, or is just starting."""
         return None if self.room is None else await self.room.status(link)
+
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`. Raises Refused, too."""
+        if self.room is None:
+            raise Refused("cannot start a driver: this node serves no twins. Set cyberwave.enabled")
+        return await self.room.start_driver(twin)
 
     async def close(self) -> None:
         """Nothing is answered any more."""
@@ -92,6 +99,11 @@ class CyberwaveOnDemand:
     def fingerprint(self) -> str:
         """As which device twins know this one, once it is open; empty: it serves none."""
         return "" if self.room is None else self.room.directory.config.fingerprint
+
+    @property
+    def no_broker(self) -> str | None:
+        """Why drivers have no broker; empty: they have one. None: this node serves no twins."""
+        return None if self._built is None else self._built.broker.problem
 
     @property
     def orders(self) -> EdgeOrders | None:

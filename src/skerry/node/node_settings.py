@@ -69,7 +69,7 @@ class TrustSection(msgspec.Struct, frozen=True):
 class CyberwaveSection(msgspec.Struct, frozen=True):
     """Drivers and workers of Cyberwave. `record`: what is kept of the data bus, by pattern of its keys.
 
-    `privileged` are images or registry ids whose drivers may have the whole device; `variables` are CYBERWAVE_* and ZENOH_* of
+    `privileged` are images, registry ids and command lines whose drivers may have the whole device; `variables` are CYBERWAVE_* and ZENOH_* of
     the agent's own environment, without secrets.
     """
 

@@ -61,6 +61,7 @@ from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.router import Runtimes
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
+from skerry.wire.cyberwave import DriverOrdered
 from skerry.wire.local import (
     Doctor,
     Held,
@@ -296,6 +297,9 @@ class Node:
     async def unlock(self, workload: str) -> Held:
         return Held((await self.supervisor.order_lock(workload, LockOrder(None))).locked_until)
 
+    async def start_driver(self, twin: str) -> DriverOrdered:
+        return DriverOrdered(twin, await self.cyberwave.start_driver(twin))
+
     async def export(self, room: int, part: int) -> AsyncIterator[bytes]:
         return self._carrying().export(room, part)
 
@@ -348,6 +352,7 @@ class Node:
             engine=look.words,
             no_engine=look.missing or self.containers.problem,
             containers=self.containers.wanted,
+            no_broker=self.cyberwave.no_broker,
             memory=self.limits.memory_usage,
             storage=self.limits.storage_usage,
             keys=self.keys.status(),

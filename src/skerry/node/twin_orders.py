@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from skerry.kit.errors import Refused
-from skerry.node.twin_ports import EdgeRestart, Told, Workflows
+from skerry.node.twin_ports import DriverStarts, EdgeRestart, Told, Workflows
 from skerry.node.twins.commanding import TwinCommands
 from skerry.wire.codec import decode
 from skerry.wire.devices import Command
@@ -32,16 +32,20 @@ class TwinOrders:
         commands: TwinCommands | None,
         restart: EdgeRestart | None,
         workflows: Workflows | None,
+        drivers: DriverStarts | None = None,
     ) -> None:
         self._commands = commands
         self._restart = restart
         self._workflows = workflows
+        self._drivers = drivers
 
     async def do(self, order: Command) -> Told:
         """As `EdgeOrders`."""
         match order.action:
             case "twin_command" if self._commands is not None:
                 return await self._commands.give(order)
+            case "start_driver" if self._drivers is not None:
+                return Told(await self._drivers.start_driver(order.twin))
             case "restart_edge_core" if self._restart is not None:
                 asked = decode(bytes(order.payload), _Restart, "an order to restart drivers")
                 request = order.request or order.id

@@ -115,6 +115,14 @@ class EdgeRestart(Protocol):
         ...
 
 
+class DriverStarts(Protocol):
+    """A person's word that a driver is to be started now."""
+
+    async def start_driver(self, twin: str) -> str:
+        """Forgets that it flaps; returns what was done, for people. Raises NotFound, Transient."""
+        ...
+
+
 class Workflows(Protocol):
     """The workers that workflows are compiled to."""
 

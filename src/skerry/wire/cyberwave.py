@@ -31,3 +31,10 @@ class CyberwaveStatus(msgspec.Struct, frozen=True):
     ticks: list[Tick]
     drivers: list[TwinDriver]
     problems: list[str] = []
+
+
+class DriverOrdered(msgspec.Struct, frozen=True):
+    """What became of a person's word about a twin's driver."""
+
+    twin: str
+    message: str

@@ -27,13 +27,21 @@ DEVICE_STATES: tuple[DeviceState, ...] = (
 )  # fmt: skip
 
 EdgeAction = Literal[
-    "twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
+    "twin_command", "start_driver", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
 ]
 Action = Literal["restart", "decommission"] | EdgeAction
 EDGE_ACTIONS: frozenset[Action] = frozenset(
-    {"twin_command", "restart_edge_core", "sync_workflows", "remove_workflow_worker"}
+    {
+        "twin_command",
+        "start_driver",
+        "restart_edge_core",
+        "sync_workflows",
+        "remove_workflow_worker",
+    }
 )
 """What concerns twins, their drivers and workers; only agents that tell `EDGE_ORDERS` are ordered to."""
+ABOUT_A_TWIN: frozenset[Action] = frozenset({"twin_command", "start_driver"})
+"""Of these, those that concern one twin."""
 EDGE_ORDERS = "edge-orders"
 """Among an inventory's capabilities."""
 
@@ -56,7 +64,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun.
 
     Those of `EDGE_ACTIONS` have `request`, by which one is known that is given twice, and `payload`, the JSON object that
-    Cyberwave documents for such a message; `twin` is of a twin's command alone.
+    Cyberwave documents for such a message; `twin` is of those of `ABOUT_A_TWIN`.
     """
 
     id: str

@@ -138,7 +138,8 @@ class Restart(_Part, frozen=True):
     """What follows an exit. First restart at once, then `delay` × 2ⁿ up to `max_delay`.
 
     After `attempts` failures within `window` seconds the breaker opens: nothing is started until
-    `window` has passed, then one try (half-open). A life of `reset_after` seconds forgets all failures.
+    `window` has passed, then one try (half-open). A life of `reset_after` seconds forgets all failures. `counts` says
+    whether an exit with code 0 is one, too, for programs that are not meant to end.
     """
 
     policy: Literal["never", "on-failure", "always"] = "always"
@@ -147,6 +148,7 @@ class Restart(_Part, frozen=True):
     reset_after: float = 60.0
     attempts: int = 10
     window: float = 600.0
+    counts: Literal["failures", "exits"] = "failures"
 
 
 class Stop(_Part, frozen=True):
@@ -273,6 +275,9 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     A higher `reloads` than last time asks for a restart. `stopped`: a person at the device wants it down.
     `models` are those that its scripts load. `held`: why the device itself wants it down, which stands in its status
     then. `recipe` is what a contract of this device makes a start of besides the spec: another one, another instance.
+    `waits`: why it is not started yet; what runs goes on. `refreshes`: None: its image is fetched as the spec says; a
+    higher number than last time: a newer one is looked for before it is started, and one that is here serves where the
+    registry gives none soon.
     """
 
     reloads: int = 0
@@ -280,6 +285,8 @@ class LocalIntent(msgspec.Struct, frozen=True, omit_defaults=True):
     models: list[str] = []
     held: str = ""
     recipe: str = ""
+    waits: str = ""
+    refreshes: int | None = None
 
 
 class Assignment(msgspec.Struct, frozen=True):

@@ -34,6 +34,7 @@ KINDS: Mapping[str, Kind] = {
     "sensors_devices": Kind("Sensor devices", "warning"),
     "sensor_device_missing": Kind("Sensor device missing", "warning"),
     "error": Kind("No drivers specified", "warning"),
+    "mqtt_broker": Kind("MQTT broker missing", "error"),
     "twin_file": Kind("Twin file cannot be used", "warning"),
     "worker_starting": Kind("Worker starting", "info"),
     "worker_start_failure": Kind("Worker failed to start", "error"),

@@ -12,6 +12,7 @@ from skerry.core.cyberwave.intake import (
     Content,
     Health,
     Kept,
+    Ping,
     Reply,
     Rules,
     intake,
@@ -63,7 +64,7 @@ class Gathered(msgspec.Struct, frozen=True):
 
     records: dict[tuple[int, Kind], list[Numbered]]
     files: list[File]
-    told: list[tuple[Health | Reply, Message]]
+    told: list[tuple[Health | Reply | Ping, Message]]
 
 
 def session_of(session: str, token: int, kind: Kind) -> str:
@@ -82,7 +83,7 @@ def gathered(
             _put(found, message.token, "gap", _gap(message, rules))
             continue
         taken = intake(message.topic, message.payload, message.wall_ns, rules)
-        if isinstance(taken, Health | Reply):
+        if isinstance(taken, Health | Reply | Ping):
             found.told.append((taken, message))
         elif taken is not None:
             missed = _admitted(session, message, taken, thinning, now)

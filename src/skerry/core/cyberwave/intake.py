@@ -75,7 +75,13 @@ class Reply(msgspec.Struct, frozen=True):
     twin: str
 
 
-Intake = Kept | Content | Health | Reply | None
+class Ping(msgspec.Struct, frozen=True):
+    """A program asks whether messages go through."""
+
+    twin: str
+
+
+Intake = Kept | Content | Health | Reply | Ping | None
 
 
 def intake(topic: str, payload: bytes, at: int, rules: Rules) -> Intake:
@@ -88,6 +94,8 @@ def intake(topic: str, payload: bytes, at: int, rules: Rules) -> Intake:
             return Health(owner)
         case "twin" if below == "command" or below.startswith("command/"):
             return Reply(owner)
+        case "ping" if below == "request":
+            return Ping(owner)
         case "ping" | "pong":
             return None
         case "twin" if _is_relayed(below):

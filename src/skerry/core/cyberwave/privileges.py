@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
@@ -44,7 +45,28 @@ _OWN_MODES = frozenset({"", "none", "private", "shareable"})
 _NAMESPACED = re.compile(r"net\..+|kernel\.(?:msg|shm|sem)\w*|fs\.mqueue\..+")
 """Settings of the kernel that a container has for itself."""
 
-_STARTS = re.compile(r"(?:(?:DY)?LD_|PYTHON).*|BASH_ENV|ENV|PATH|IFS", re.DOTALL)
+_STARTS = re.compile(
+    r"(?:(?:DY)?LD_|BASH|PERL5|RUBY|LUA_|NODE_|GIT_).*|.*JAVA.*|.*JDK.*|PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$|UTF8$|IOENCODING$|HASHSEED$|FAULTHANDLER$).*"
+    r"|ENV|PATH|IFS|PS4|HOME|SHELL|SHELLOPTS|CLASSPATH|GCONV_PATH|LOCPATH|OPENSSL_(?:CONF|ENGINES|MODULES)|(?:GST|GTK|QT|GIO)_.*",
+    re.DOTALL,
+)
+"""Variables by which loaders, shells and interpreters take up code from elsewhere."""
+
+_FOR_DATA = (
+    "/data",
+    "/mnt",
+    "/media",
+    "/srv",
+    "/dev",
+    "/run",
+    "/sys",
+    "/tmp",  # noqa: S108 - a place in a container
+    "/var/cache",
+    "/var/lib",
+    "/var/log",
+    *_READABLE,
+)
+"""Where no image has its programs: what is mounted elsewhere may stand in the place of one."""
 
 MOST_PROCESSES = 4096
 
@@ -94,12 +116,13 @@ def asked(
 def trusted_by(driver: Driver, registry_id: str, options: RunOptions) -> list[str]:
     """The names by which the device may trust a driver, the most telling first.
 
-    What a model is called says nothing of a driver that its twin names, and an image nothing of another entrypoint.
+    What a model is called says nothing of a driver that its twin names, an image nothing of another program in it, and the
+    first word of a command nothing of the others.
     """
     names = [registry_id] if driver.of_asset else []
     if driver.command:
-        names.append(driver.command[0])
-    elif "Entrypoint" not in options.config:
+        names.append(shlex.join(driver.command))
+    elif not another_program(options):
         names += _image_names(driver.image)
     return [name for name in names if name]
 
@@ -111,8 +134,34 @@ def _image_names(image: str) -> list[str]:
     return list(dict.fromkeys((image, bare, untagged)))
 
 
+def another_program(options: RunOptions) -> list[str]:
+    """The options by which something else may run than what an image runs by itself, in their words."""
+    named = (("Entrypoint", "--entrypoint"), ("WorkingDir", "--workdir"))
+    places = (place for place in _targets(options.host) if not _is_for_data(place))
+    return [
+        *(option for key, option in named if key in options.config),
+        *(f"-e {name}" for name in foreign_start(options.environment)),
+        *(f"a mount at {place}" for place in places),
+    ]
+
+
+def _targets(host: Mapping[str, Any]) -> Iterator[str]:
+    """The places in the container of what it did not bring itself; the engine fills a new volume with what the image has there."""
+    for bind in host.get("Binds", ()):
+        if ":" in bind:
+            yield bind.split(":")[1]
+    for mount in host.get("Mounts", ()):
+        if mount.get("Source"):
+            yield mount["Target"]
+
+
+def _is_for_data(place: str) -> bool:
+    path = PurePosixPath(place)
+    return ".." not in path.parts and any(path.is_relative_to(one) for one in _FOR_DATA)
+
+
 def foreign_start(names: Iterable[str]) -> list[str]:
-    """Those of the variables by which a trusted command would run something else."""
+    """Those of the variables by which a trusted program would run something else."""
     return [name for name in names if _STARTS.fullmatch(name)]
 
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from skerry.core.cyberwave.names import is_uuid
-from skerry.core.merging.bodies import decoded
+from skerry.core.merging.bodies import Body, decoded
 from skerry.kit.errors import InvalidInput, TooLarge
 from skerry.kit.one_line import one_line
-from skerry.wire.devices import EdgeOrder
+from skerry.wire.devices import ABOUT_A_TWIN, EdgeOrder
 
 ORDER_TTL = 60.0
 """Seconds for which one stands: a robot must not move hours later."""
@@ -27,14 +27,17 @@ def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
             f"{what}: a message has at most {MAX_PAYLOAD} bytes, this one {len(payload)}"
         )
     message = decoded(payload)
-    if asked.action != "twin_command":
-        if asked.twin:
-            raise InvalidInput(f"{what}: «{asked.action}» is not about one twin")
-        return
-    if not is_uuid(asked.twin):
+    if asked.action not in ABOUT_A_TWIN and asked.twin:
+        raise InvalidInput(f"{what}: «{asked.action}» is not about one twin")
+    if asked.action in ABOUT_A_TWIN and not is_uuid(asked.twin):
         raise InvalidInput(
             f"{what}: twin «{one_line(asked.twin)}» is no UUID, in lower case and with dashes"
         )
+    if asked.action == "twin_command":
+        _check_command(what, message)
+
+
+def _check_command(what: str, message: Body) -> None:
     if not isinstance(message.get("command"), str) or not message["command"]:
         raise InvalidInput(f"{what}: a twin's command is a JSON object with «command», a text")
     if "status" in message:
@@ -46,6 +49,6 @@ def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
 def told_of(asked: EdgeOrder) -> str:
     """For the audit log: what, and to which twin, but not with which values."""
     if asked.action != "twin_command":
-        return asked.action
+        return f"{asked.action}, twin {asked.twin}" if asked.twin else asked.action
     command = str(decoded(bytes(asked.payload)).get("command"))
     return f"twin {asked.twin}: {one_line(command[:_SHOWN])}"

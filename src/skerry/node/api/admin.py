@@ -21,6 +21,7 @@ from skerry.node.api.workload import RecordReader, RowStream, read_records, stre
 from skerry.node.data.publish import read_publish
 from skerry.node.ports import LogSource
 from skerry.wire.codec import decode, encode
+from skerry.wire.cyberwave import DriverOrdered
 from skerry.wire.local import (
     Doctor,
     Held,
@@ -102,6 +103,10 @@ class AdminServices(Protocol):
 
     async def unlock(self, workload: str) -> Held:
         """A person lets updates through. Raises NotFound or Refused."""
+        ...
+
+    async def start_driver(self, twin: str) -> DriverOrdered:
+        """A person says that a driver that flaps is to be started. Raises NotFound, Refused, Transient."""
         ...
 
     async def load_images(self, request: ImageLoad) -> ImagesLoaded:
@@ -280,6 +285,10 @@ def _add_workers(app: web.Application, services: AdminServices, guard: AdminGuar
         await services.order_worker(request.match_info["workload"], order)
         return json_answer({})
 
+    async def start_driver(request: web.Request) -> web.StreamResponse:
+        return json_answer(await services.start_driver(request.match_info["twin"]))
+
+    guard.post(app, "/v1/drivers/{twin}/start", start_driver, "execute")
     guard.get(app, "/v1/workers", worker_groups, "read")
     guard.post(app, "/v1/workers/{workload}", order_worker, "execute")
 

@@ -28,7 +28,7 @@ from skerry.core.cyberwave.gathering import (
     session_of,
     with_missed,
 )
-from skerry.core.cyberwave.intake import Health, Rules
+from skerry.core.cyberwave.intake import Health, Ping, Reply, Rules
 from skerry.core.cyberwave.thinning import QUIET, Key, Missed, Thinning
 from skerry.gate.journal import GAP, KEPT, QOS, Entry
 from skerry.kit.backoff import Backoff
@@ -100,6 +100,10 @@ class Heard(Protocol):
 
     def reply(self, twin: str, topic: str, payload: bytes) -> None:
         """A command of a client's, or the answer to one."""
+        ...
+
+    def ping(self, twin: str, at: int) -> None:
+        """A program wants to be answered; captured `at` (wall, ns)."""
         ...
 
 
@@ -182,10 +186,13 @@ class Bridge:
 
     def _tell_on(self, found: Gathered) -> None:
         for told, message in found.told:
-            if isinstance(told, Health):
-                self._heard.health(told.twin, message.payload, message.wall_ns)
-            else:
-                self._heard.reply(told.twin, message.topic, message.payload)
+            match told:
+                case Health(twin=twin):
+                    self._heard.health(twin, message.payload, message.wall_ns)
+                case Reply(twin=twin):
+                    self._heard.reply(twin, message.topic, message.payload)
+                case Ping(twin=twin):
+                    self._heard.ping(twin, message.wall_ns)
 
     async def _keep(self, session: str, token: int, kind: Kind, records: list[Numbered]) -> None:
         """Returns when all of them that count are durable, and the others are, or are counted as left out."""

@@ -7,7 +7,9 @@ from pathlib import Path
 
 from skerry.gate import VERSION
 from skerry.kit.bell import Bell
+from skerry.kit.clock import Clock
 from skerry.node.broker.commands import GatePlan, broker_command, gate_command
+from skerry.node.broker.program import NAME, broker_program, missing
 from skerry.node.device_workloads import own_assignment
 from skerry.node.ports import Launch
 from skerry.wire.workload import (
@@ -24,23 +26,52 @@ BROKER, GATE = "cyberwave-broker", "cyberwave-gate"
 _AT_ONCE = Restart(delay=0.1, max_delay=5.0, attempts=1000)
 """Clients wait for them: each second counts, and giving up helps nobody."""
 
+LOOK_EVERY, LOOK_MISSING = 60.0, 5.0
+"""Seconds between two looks for the broker's program, and where there is none."""
+
 _SHORT = Stop(grace=2.0)
 _MEMORY = 128 << 20
 
 
 class BrokerWorkloads:
-    """Implements `twin_ports.DeviceWorkloads`. `mosquitto` is the broker's program."""
+    """Implements `twin_ports.DeviceWorkloads`. `chosen` is the broker's program by the settings.
 
-    def __init__(self, plan: GatePlan, mosquitto: Path) -> None:
+    `problem` is what is wrong where there is none, for people; what runs goes on. `changed` rings when it is another.
+    """
+
+    def __init__(self, plan: GatePlan, chosen: Path | None) -> None:
         self.told = Bell()
-        commands = {BROKER: broker_command(mosquitto, plan.run), GATE: gate_command(plan)}
-        self._wanted = [
+        self.changed = Bell()
+        self.problem = ""
+        self._plan = plan
+        self._chosen = chosen
+        self._program = chosen or Path(NAME)
+        self.look()
+
+    async def follow(self, clock: Clock) -> None:
+        """Looks again and again, for ever: somebody may install it."""
+        while True:
+            await clock.sleep(LOOK_MISSING if self.problem else LOOK_EVERY)
+            self.look()
+
+    def look(self) -> None:
+        """Looks for the program."""
+        found = broker_program(self._chosen)
+        problem = "" if found else missing(self._chosen)
+        if problem != self.problem:
+            self.problem = problem
+            self.changed.ring()
+        if found is not None and found != self._program:
+            self._program = found
+            self.told.ring()
+
+    def wanted(self) -> Sequence[Assignment]:
+        plan = self._plan
+        commands = {BROKER: broker_command(self._program, plan.run), GATE: gate_command(plan)}
+        return [
             own_assignment(_spec(name, command, plan), str(VERSION))
             for name, command in commands.items()
         ]
-
-    def wanted(self) -> Sequence[Assignment]:
-        return self._wanted
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - the usual one does
         return None

@@ -23,6 +23,8 @@ class Granting:
         self._file = TokensFile(path, disk)
         self._grants: dict[str, Grant] = {}
         self._holders: dict[str, str] = {}
+        self._stale = False
+        """What is granted is not what the gate's file says: it could not be written."""
 
     def give(self, instance: str, grant: Grant) -> str:
         """As `twin_ports.Tokens.give`; in the gate's file when it returns. Raises OSError."""
@@ -30,7 +32,8 @@ class Granting:
         if self._grants.get(instance) != grant:
             self._grants[instance] = grant
             self._holders[digest_of(token)] = instance
-            self._write()
+            self._stale = True
+        self._write()
         return token
 
     def has(self, instance: str) -> bool:
@@ -52,14 +55,19 @@ class Granting:
         for instance in ended:
             del self._grants[instance]
             del self._holders[digest_of(token_of(self._secret, instance))]
-        if ended:
-            self._write()
+        self._stale = self._stale or bool(ended)
+        self._write()
 
     def begin(self) -> None:
         """Writes the file as it holds now: what a run of the agent before this one granted is over. Raises OSError."""
+        self._stale = True
         self._write()
 
     def _write(self) -> None:
+        if not self._stale:
+            return
         grants = {token_of(self._secret, one): grant for one, grant in self._grants.items()}
-        if self._file.write(grants):
+        is_new = self._file.write(grants)
+        self._stale = False
+        if is_new:
             self.changed.ring()

@@ -33,6 +33,8 @@ _READS_PER_TURN = 64
 LINGER = NS
 """As long samples wait for others, in the journal: in memory, and not lost with the agent."""
 
+_ASKING = ("/command", "cyberwave/ping/")
+
 log = logging.getLogger(__name__)
 
 
@@ -260,5 +262,5 @@ class GateLink:
 
 
 def _is_urgent(entry: Entry) -> bool:
-    """Whether somebody waits for it: an acknowledgement, an event, an answer to a command."""
-    return bool(entry.flags & (QOS | KEPT)) or "/command" in entry.topic
+    """Whether somebody waits for it: an acknowledgement, an event, an answer to a command or a ping."""
+    return bool(entry.flags & (QOS | KEPT)) or any(word in entry.topic for word in _ASKING)

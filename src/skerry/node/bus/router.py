@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+import skerry
 from skerry.kit.bell import Bell
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import own_assignment
 from skerry.node.ports import Launch
-from skerry.wire.codec import encode
+from skerry.wire.codec import decode, encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
 from skerry.wire.workload import (
     Assignment,
@@ -29,6 +31,8 @@ from skerry.wire.workload import (
 )
 
 HERE = "127.0.0.1"
+
+_CHILD = Path(skerry.__file__).parent / "runners" / "zenoh" / "__main__.py"
 
 _AT_ONCE = Restart(delay=0.1, max_delay=5.0, attempts=1000)
 """Programs that come meanwhile find nobody."""
@@ -59,27 +63,49 @@ class BusWorkloads:
 
     def __init__(self, plan: BusPlan, *, zenoh: bool) -> None:
         self.told = Bell()
+        self._zenoh = zenoh
         self._plan = plan
-        self._port = plan.port if plan.router and zenoh else None
+        self._twins: Sequence[str] = ()
+        self._hosts: Sequence[str] = ()
         self._wanted: list[Assignment] = []
-        self.problem = _problem(plan, zenoh=zenoh)
-        """What is asked for and cannot be had, for people; empty: nothing."""
 
-    def serve(self, twins: Sequence[str], hosts: Sequence[str] = ()) -> None:
+    @property
+    def problem(self) -> str:
+        """What is asked for and cannot be had, for people; empty: nothing."""
+        return _problem(self._plan, zenoh=self._zenoh)
+
+    def take(self, plan: BusPlan) -> None:
+        """From now on as this plan says."""
+        if plan != self._plan:
+            self._plan = plan
+            self.serve(self._twins, self._hosts)
+
+    def serve(
+        self,
+        twins: Sequence[str],
+        hosts: Sequence[str] = (),
+        *,
+        all_known: bool = True,
+        running: Assignment | None = None,
+    ) -> None:
         """From now on for these twins, and besides the loopback at these addresses of container networks.
 
-        The router begins anew when one of them has changed: peers know each other by then and go on.
+        The router begins anew when one of them has changed: peers know each other by then and go on. While not all
+        addresses are known (`all_known`), those of what is `running` hold.
         """
-        plan = self._plan
+        plan, port = self._plan, self._port()
+        if not all_known:
+            hosts = [*hosts, *_hosts_of(running, *self._wanted)]
+        self._twins, self._hosts = twins, hosts
         order = BusOrder(
-            port=self._port,
-            hosts=sorted({*hosts} - {HERE}) if self._port else [],
+            port=port,
+            hosts=sorted({*hosts} - {HERE}) if port else [],
             directories=plan.directories,
             twins=sorted(twins) if plan.rules else [],
             rules=list(plan.rules),
             ring=plan.ring,
         )
-        needed = self._port is not None or bool(plan.directories and plan.rules)
+        needed = port is not None or bool(plan.directories)
         wanted = [own_assignment(_spec(order))] if needed else []
         if wanted != self._wanted:
             self._wanted = wanted
@@ -87,9 +113,10 @@ class BusWorkloads:
 
     def endpoint(self, host: str = HERE) -> str:
         """ZENOH_CONNECT of what reaches this device at `host`; empty: there is no router, peers find each other."""
-        if self._port is None:
+        port = self._port()
+        if port is None:
             return ""
-        return f"tcp/[{host}]:{self._port}" if ":" in host else f"tcp/{host}:{self._port}"
+        return f"tcp/[{host}]:{port}" if ":" in host else f"tcp/{host}:{port}"
 
     def wanted(self) -> Sequence[Assignment]:
         return self._wanted
@@ -100,19 +127,33 @@ class BusWorkloads:
     def is_local(self, workload: str) -> bool:
         return workload == ROUTER
 
+    def _port(self) -> int | None:
+        return self._plan.port if self._plan.router and self._zenoh else None
+
+
+def command(order: BusOrder) -> list[str]:
+    """The child's: the order, if anything is recorded, and where its router listens. Who only routes reads no JSON."""
+    recording = order.rules or order.directories
+    router = [] if order.port is None else [str(order.port), *order.hosts]
+    return ["python", "-I", str(_CHILD), encode(order).decode() if recording else "", *router]
+
 
 def _spec(order: BusOrder) -> WorkloadSpec:
     return WorkloadSpec(
         name=ROUTER,
-        process=ProcessSpec(
-            command=["python", "-I", "-m", "skerry.runners.zenoh", encode(order).decode()]
-        ),
+        process=ProcessSpec(command=command(order)),
         ready=Ready(tcp=order.port) if order.port is not None else None,
         restart=_AT_ONCE,
         stop=Stop(grace=5.0),
         streams={rule.keys: _STREAM[rule.kept] for rule in order.rules if rule.kept in _STREAM},
         resources=Resources(memory=_MEMORY),
     )
+
+
+def _hosts_of(*assignments: Assignment | None) -> list[str]:
+    commands = [one.spec.process for one in assignments if one is not None]
+    orders = [decode(one.command[-1].encode(), BusOrder, "bus") for one in commands if one]
+    return [host for order in orders for host in order.hosts]
 
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:

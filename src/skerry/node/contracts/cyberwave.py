@@ -18,6 +18,8 @@ from skerry.core.names import looks_secret
 ROUTER = "cyberwave-zenoh"
 """The workload that is the data bus: before whoever is told its endpoint."""
 
+MQTT_HOST = "CYBERWAVE_MQTT_HOST"
+
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 
@@ -31,17 +33,17 @@ _ADDRESSES = frozenset(
     {
         "CYBERWAVE_BASE_URL",
         "CYBERWAVE_API_URL",
-        "CYBERWAVE_MQTT_HOST",
+        MQTT_HOST,
         "CYBERWAVE_MQTT_PORT",
         "CYBERWAVE_MQTT_USE_TLS",
         "CYBERWAVE_MQTT_TLS_CA_CERT",
         "CYBERWAVE_MQTT_USERNAME",
-        "CYBERWAVE_EDGE_UUID",
     }
 )
-"""Variables of the device that lead to the hub or say who the device is."""
+"""Variables of the device that lead to the hub."""
 
 _SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
+_LOOPBACK = "127.0.0.1"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -58,6 +60,11 @@ class Surroundings(msgspec.Struct, frozen=True):
     device: Mapping[str, str] = {}
     router: str = ""
     system: str = "linux"
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether its programs are in another network than the device's own."""
+        return self.mqtt_host != _LOOPBACK
 
 
 class SharedMemory(msgspec.Struct, frozen=True):
@@ -156,11 +163,13 @@ def _common(around: Surroundings) -> dict[str, str]:
         "CYBERWAVE_EDGE_HOST_PLATFORM": around.system,
         "CYBERWAVE_BASE_URL": around.base_url,
         "CYBERWAVE_API_URL": around.base_url,
-        "CYBERWAVE_MQTT_HOST": around.mqtt_host,
+        MQTT_HOST: around.mqtt_host,
         "CYBERWAVE_MQTT_PORT": str(around.mqtt_port),
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
         "ZENOH_CONNECT": around.router or around.device.get("ZENOH_CONNECT", ""),
+        # Peers speak with each other directly, and cannot from one network into another: clients have the router do it.
+        "ZENOH_MODE": "client" if around.router and around.is_apart else "",
         # Zenoh's own default is every interface of the device.
         "ZENOH_LISTEN": listen,
     }

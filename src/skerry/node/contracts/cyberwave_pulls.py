@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-PullStage = Literal["started", "line", "done", "failed", "timed out"]
+PullStage = Literal["started", "line", "done", "failed", "timed out", "kept"]
 
 
 def pull_line(stage: PullStage, image: str, text: str = "") -> str:
@@ -20,3 +20,5 @@ def pull_line(stage: PullStage, image: str, text: str = "") -> str:
             return f"docker pull failed for image {image}: {text}"
         case "timed out":
             return f"docker pull timed out for image {image}: {text}"
+        case "kept":
+            return f"WARNING: the image {image} that is here is used: {text}"

@@ -16,7 +16,6 @@ from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     MEMORY_INSIDE,
-    ROUTER,
     DriverFacts,
     Surroundings,
     bus_inside,
@@ -105,7 +104,6 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         env={name: value for name, value in environment.items() if name not in _LATE or name in plan.variables},
         restart=RESTART,
         stop=Stop(grace=float(STOP_SECONDS)),
-        depends_on={ROUTER: "running"} if device.router else {},
         logs=Logs(ship="all"),
     )  # fmt: skip
     made = msgspec.json.encode(recipe, order="sorted").decode()

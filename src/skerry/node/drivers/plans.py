@@ -5,6 +5,7 @@ One driver that cannot be had is told of, and keeps no other from running.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
@@ -15,7 +16,7 @@ from msgspec.structs import replace
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
 from skerry.core.cyberwave.names import PREFIXES, driver_container, sdk_prefix
-from skerry.core.cyberwave.privileges import asked, foreign_start, trusted_by
+from skerry.core.cyberwave.privileges import another_program, asked, foreign_start, trusted_by
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
@@ -195,15 +196,17 @@ def _with_options(
         needed = ["command", *needed]
         _check_native(options)
     needed += [f"--env-file {file}" for file in options.files if not _is_in(file, device)]
-    names = trusted_by(driver, str(twin.asset.get("registry_id") or ""), options)
+    registry_id = str(twin.asset.get("registry_id") or "")
+    names = trusted_by(driver, registry_id, options)
     if needed and not set(names) & set(device.trusted):
-        raise Refused(_not_given(driver, needed, names))
+        raise Refused(_not_given(driver, needed, names, another_program(options)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
     variables = dict(_from_files(options.files, read)) | dict(options.environment)
-    if driver.command and (found := foreign_start(variables)):
+    by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
+    if needed and not by_asset and (found := foreign_start(variables)):
         raise Refused(
-            f"params: a driver with «command» is given no {', '.join(found)}: it would run something else"
+            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it would run something else"
         )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
@@ -219,14 +222,20 @@ def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:
     return f"params: {', '.join(said)}: only the device says what topics begin with («{device.topic_prefix}»), and no others are the driver's"
 
 
-def _not_given(driver: Driver, needed: Sequence[str], names: Sequence[str]) -> str:
+def _not_given(
+    driver: Driver, needed: Sequence[str], names: Sequence[str], others: Sequence[str]
+) -> str:
     known = " or ".join(f"«{name}»" for name in names)
-    way = (
-        f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
-        if names
-        else "An --entrypoint of the twin's own makes another program of any image: take it away, or give the driver to the asset"
-    )
-    return f"{driver.image or driver.command[0]} asks for {', '.join(needed)}, which no driver is given by itself. {way}"
+    way = f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
+    if others and not driver.command:
+        other = f"{', '.join(others)}: with that another program may run in the image"
+        way = (
+            f"{other}. {way}"
+            if names
+            else f"{other}. Take it away, or give the driver to the asset"
+        )
+    what = driver.image or shlex.join(driver.command)
+    return f"{what} asks for {', '.join(needed)}, which no driver is given by itself. {way}"
 
 
 def _check_native(options: RunOptions) -> None:

@@ -1,9 +1,9 @@
 """The documented restart of everything that Cyberwave runs on this device: implements `node.twin_ports.EdgeRestart`.
 
     pushing    what drivers have changed in their twins' files goes into the rows, and to the hub if it is there
-    stopping   workers and drivers end, all at once; their containers go with them, and nobody else's
+    stopping   workers end, then drivers, and their containers with them; nobody else's do
     removing   the twins' files go, after a last look for changes
-    starting   the hub's rows are fetched if it is there, the files written, drivers and workers started
+    starting   the hub's rows are fetched if it is there, the files written, drivers started, then workers (`order`)
 
 The step that is under way is in the store before it begins, and each may be repeated: a node that is killed goes on
 with it at its next start, before anything is started.
@@ -15,6 +15,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from functools import partial
 from typing import Literal, Protocol
 
 import msgspec
@@ -23,10 +24,11 @@ from msgspec.structs import replace
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError, Transient
 from skerry.kit.tasks import Guard
+from skerry.node.drivers.starting import cannot_start
 from skerry.node.drivers.watching import Statuses
 from skerry.node.store.driver_marks import DriverStore, RestartRow
 from skerry.node.twin_ports import Alerts, NodeAlert
-from skerry.wire.workload import Phase
+from skerry.wire.workload import Phase, WorkloadStatus
 
 Phases = Literal["pushing", "stopping", "removing", "starting", "done"]
 
@@ -74,7 +76,7 @@ class Deeds(msgspec.Struct, frozen=True):
 
 
 class EdgeCoreRestart:
-    """`restore` comes before anything is wanted, `run` goes on for as long as the agent."""
+    """`restore` comes before anything is wanted, `run` goes on for as long as the agent. `parts` are started in their order, and ended in the other one."""
 
     def __init__(  # noqa: PLR0913, PLR0917 - a composition
         self,
@@ -163,8 +165,9 @@ class EdgeCoreRestart:
                 await self._exchange()
                 await self._go_on(row, "stopping")
             case "stopping":
-                await self._hold(WHY)
-                await self._until(self._all_down)
+                for part in reversed(self._parts):
+                    await part.hold(WHY)
+                    await self._until(partial(self._is_down, part))
                 await self._go_on(row, "removing")
             case "removing":
                 await self._hold(WHY)
@@ -212,19 +215,24 @@ class EdgeCoreRestart:
             log.info("restarting with what is known here: %s", error)
 
     async def _hold(self, why: str) -> None:
-        await asyncio.gather(*(part.hold(why) for part in self._parts))
+        for part in self._parts:
+            await part.hold(why)
 
     def _names(self) -> list[str]:
         return [name for part in self._parts for name in part.names()]
 
-    def _phase(self, name: str) -> Phase | None:
-        return next((one.phase for one in self._statuses.statuses() if one.workload == name), None)
+    def _status(self, name: str) -> WorkloadStatus | None:
+        return next((one for one in self._statuses.statuses() if one.workload == name), None)
 
-    def _all_down(self) -> bool:
-        return all(self._phase(name) in {None, *_DOWN} for name in self._names())
+    def _phase(self, name: str) -> Phase | None:
+        status = self._status(name)
+        return None if status is None else status.phase
+
+    def _is_down(self, part: Part) -> bool:
+        return all(self._phase(name) in {None, *_DOWN} for name in part.names())
 
     def _all_settled(self) -> bool:
-        return all(self._phase(name) in _SETTLED for name in self._names())
+        return all(_is_settled(self._status(name)) for name in self._names())
 
     async def _until(self, holds: Callable[[], bool], seconds: float | None = None) -> bool:
         """Waits for it; False: it does not hold in time."""
@@ -237,3 +245,8 @@ class EdgeCoreRestart:
             if left <= 0:
                 return False
             await self._statuses.news.within(seen, left, self._clock)
+
+
+def _is_settled(status: WorkloadStatus | None) -> bool:
+    """Whether it runs, or cannot for now."""
+    return status is not None and (status.phase in _SETTLED or cannot_start(status))

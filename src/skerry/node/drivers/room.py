@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
 from skerry.node.drivers.log_topic import LogTopic, Tails
+from skerry.node.drivers.order import OrderSources, StartOrder
 from skerry.node.drivers.restarting import Deeds, EdgeCoreRestart, Part
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.views import Views
@@ -34,9 +35,10 @@ class DriverParts(msgspec.Struct, frozen=True):
     `served` are the twins of this device with their assets, `device` is the device as it is now; `changes` ring when one
     of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
-    is none, Transient. `running` are the assignments of the workloads as they were started. `barred` says why no driver may
-    be started; empty: they may. `beside` is restarted together with the drivers. `said` publishes the device's signs of
-    life, `publish` all else; `tails` are the drivers' logs.
+    is none, Transient; `reach` is told these addresses before anything is wanted that uses them. `running` are the
+    assignments of the workloads as they were started. `barred` says why no driver may be started; empty: they may.
+    `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers: ended before them,
+    started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -48,8 +50,10 @@ class DriverParts(msgspec.Struct, frozen=True):
     usual: Callable[[Assignment, str], Launch]
     secrets_at: Callable[[str, str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
+    router: Callable[[], Assignment | None]
     tokens: Tokens
     said: Publish
     publish: Publish
@@ -78,7 +82,8 @@ class DriverRoom:
         self.logs = LogTopic(parts.tails, parts.publish, device, clock)
         views = Views(device().views, device().directory, device().bus, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
-        changes = [*parts.changes, self.watch.changed, self.health.told]
+        self.order = StartOrder(self._order_sources(), clock)
+        changes = [*parts.changes, self.watch.changed, self.order.told]
         self.workloads = DriverWorkloads(self._sources(), launches, changes, clock)
         deeds = Deeds(
             parts.sync_files,
@@ -103,13 +108,27 @@ class DriverRoom:
         await self.restart.restore()
         await self.workloads.restore()
 
+    async def start_driver(self, twin: str) -> str:
+        """As `twin_ports.DriverStarts`."""
+        known = self.watch.marks().get(twin)
+        await self.watch.clear(twin)
+        held = known is not None and known.since is not None
+        return (
+            "its mark is taken away, and it is started"
+            if held
+            else "it was not flapping: it goes on"
+        )
+
     def follow(self, loops: Loops) -> None:
         """Starts them."""
+        parts = self._parts
         loops.start(self.workloads.follow, name="drivers that are wanted")
         loops.start(partial(self.watch.run, self.workloads), name="watch over drivers")
         loops.start(self.teller.run, name="alerts of drivers")
         loops.start(partial(self.logs.run, self.workloads), name="logs of drivers")
         loops.start(self.health.run, name="signs of life before drivers")
+        bells = [parts.statuses.news, self.health.told, self.workloads.looked, *parts.changes]
+        loops.start(partial(self.order.run, bells), name="order of starts")
         loops.start(self.restart.run, name="restart of drivers")
 
     def _sources(self) -> Sources:
@@ -120,15 +139,30 @@ class DriverRoom:
             parts.sync_files,
             lambda twin: parts.device().directory / f"{twin}.json",
             parts.gateway,
+            parts.reach,
             parts.running,
-            self._barred,
+            parts.barred,
             self.watch.held,
+            lambda: self.order.drivers,
+            lambda: self.order.problem,
         )
 
-    def _barred(self) -> str:
-        waits = "this device was not heard of yet" if self.health.holds() else ""
-        return self._parts.barred() or waits
+    def _order_sources(self) -> OrderSources:
+        parts = self._parts
+        return OrderSources(
+            parts.served,
+            self.health.holds,
+            parts.router,
+            self._drivers,
+            self.watch.held,
+            parts.running,
+            parts.statuses,
+        )
+
+    def _drivers(self) -> Sequence[Assignment]:
+        return self.workloads.wanted()
 
     async def _again(self) -> None:
         await self.watch.clear_all()
         self.health.again()
+        self.order.begin()

@@ -106,7 +106,7 @@ def flaps(subject: Subject, mark: DriverMark, count: int, rule: Rule, url: str) 
         "tell", subject.twin, LOOP, "",
         f"Container {subject.container}, the driver of twin {subject.words}, restarted {count} times within "
         f"{rule.window:g} seconds ({mark.total} restarts in total). It was stopped automatically and is tried once every "
-        f"{format_duration(PAUSE)}; another image, other metadata of the twin or a restart of everything (restart_edge_core) starts it at once. See {url}",
+        f"{format_duration(PAUSE)}; another image, other metadata of the twin, or skerry node start-driver {subject.twin} there starts it at once. See {url}",
         {
             **subject.facts, "restart_count": count, "window_seconds": rule.window, "total_restarts": mark.total,
             "flapping": True, "troubleshooting_url": url,

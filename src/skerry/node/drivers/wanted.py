@@ -18,12 +18,16 @@ from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import InvalidInput, Refused, SkerryError
+from skerry.node.contracts.cyberwave import MQTT_HOST
 from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
+from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
+
+HERE = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +40,10 @@ class Sources(msgspec.Struct, frozen=True):
 
     `write_files` brings the twins' files up to date; `files` says where a twin's is, whether or not it is there.
     `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
-    `running`: the assignments of this device's workloads as they were started, by name. `barred` says why no driver may
-    be started; empty: they may. `held` says why a driver is to be down; empty: it is not.
+    `reach` is told these addresses before anything is wanted that uses them. `running`: the assignments of this device's
+    workloads as they were started, by name. `barred` says why no driver may be started; empty: they may. `held` says why
+    a driver is to be down; empty: it is not. `waits` says why none is started yet, and `problem` what people have to know
+    of all of them; empty: nothing.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -45,9 +51,12 @@ class Sources(msgspec.Struct, frozen=True):
     write_files: Callable[[], Awaitable[object]]
     file: Callable[[str], Path]
     gateway: Callable[[str], Awaitable[str]]
+    reach: Callable[[Collection[str]], object]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     held: Callable[[Assignment], str]
+    waits: Callable[[], str] = str
+    problem: Callable[[], str] = str
 
 
 class DriverWorkloads:
@@ -78,6 +87,9 @@ class DriverWorkloads:
         self._wanted: Mapping[str, Assignment] = {}
         self._looking = asyncio.Lock()
         self._hold = ""
+        self.knows_networks = False
+        """Whether `hosts` are all of them: none is among them that could not be looked up yet."""
+        self._refreshes = Refreshes(sources.running)
         self._bridges = Bridges(run)
 
     def wanted(self) -> Sequence[Assignment]:
@@ -97,11 +109,16 @@ class DriverWorkloads:
         return None if assignment is None else recipe_of(assignment).twin
 
     def hosts(self) -> Collection[str]:
-        """The addresses of this device at which drivers reach it, besides loopback."""
-        return {host for host in self._networks.values() if host}
+        """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
+        hosts = {host for host in self._networks.values() if host}
+        if not self.knows_networks:
+            hosts |= {one.spec.env.get(MQTT_HOST, HERE) for one in self._running().values()}
+        return hosts - {HERE}
 
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
+        if why and not self._hold:
+            self._refreshes.order()
         self._hold = why
         await self.look()
 
@@ -132,8 +149,10 @@ class DriverWorkloads:
                 plans = self._planned()
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
-            self.troubles = plans.troubles
+            self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
+            self.knows_networks = not plans.undecided
+            self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 self._wanted = wanted
                 self.told.ring()
@@ -146,6 +165,17 @@ class DriverWorkloads:
         known = {**self._running(), **self._wanted}
         names = {recipe_of(one).twin: name for name, one in known.items()}
         return planned(sources.served(), sources.device(), networks, names)
+
+    def _troubles(self, plans: Plans) -> Sequence[Trouble]:
+        """What is the matter with all drivers is told of those of which nothing else is."""
+        if not (problem := self._sources.problem()):
+            return plans.troubles
+        told = {one.twin for one in plans.troubles}
+        own = [plan for plan in plans.drivers if plan.twin not in told]
+        return [
+            *plans.troubles,
+            *(Trouble(plan.twin, "driver_health", problem, plan.name) for plan in own),
+        ]
 
     async def _bridged(self, plans: Plans) -> Plans:
         device, drivers, troubles = self._sources.device(), [], list(plans.troubles)
@@ -176,7 +206,7 @@ class DriverWorkloads:
             made |= {
                 plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
             }
-        return {name: self._with_hold(one) for name, one in sorted(made.items())}
+        return {name: self._intended(one) for name, one in sorted(made.items())}
 
     def _running(self) -> dict[str, Assignment]:
         """Those of drivers."""
@@ -192,7 +222,13 @@ class DriverWorkloads:
         assert name_fault(plan.name) is None  # noqa: S101 - a part of a UUID always is one
         return assignment
 
-    def _with_hold(self, assignment: Assignment) -> Assignment:
+    def _intended(self, assignment: Assignment) -> Assignment:
         why = self._hold or self._sources.held(assignment)
-        local = replace(assignment.local, stopped=bool(why), held=why)
+        local = replace(
+            assignment.local,
+            stopped=bool(why),
+            held=why,
+            waits=self._sources.waits(),
+            refreshes=self._refreshes.of(assignment),
+        )
         return replace(assignment, local=local)

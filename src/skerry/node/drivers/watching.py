@@ -99,7 +99,7 @@ class DriverWatch:
             return ""
         return (
             f"flapping: it ended by itself {len(mark.ends)} times in a short while ({mark.total} in all); "
-            f"one start is tried each {format_duration(PAUSE)}"
+            f"one start is tried each {format_duration(PAUSE)}, and at once by skerry node start-driver {mark.twin}"
         )
 
     def marks(self) -> Mapping[str, DriverMark]:

@@ -35,6 +35,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
@@ -65,6 +66,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
     cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
+    `waits` says why the workers are not started yet; empty: they are.
     """
 
     config: Callable[[], DeviceConfig]
@@ -75,6 +77,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
+    waits: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
@@ -124,9 +127,10 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = ""
+        self._held = self._waits = ""
+        self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._seen_at: int | None = None
         self._views = Views(places.views, places.directory, places.bus, disk)
         self._gpu: bool | None = None
@@ -140,6 +144,8 @@ class WorkerWorkloads:
         if why:
             self._gpu = None
             self._bell.ring()
+            if not self._held:
+                self._refreshes.order()
         else:
             soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
             self._plain = dict.fromkeys(self._plain, soon)
@@ -154,7 +160,11 @@ class WorkerWorkloads:
         if self._wanted is None:
             return []
         local = msgspec.structs.replace(
-            self._wanted.local, stopped=bool(self._held), held=self._held
+            self._wanted.local,
+            stopped=bool(self._held),
+            held=self._held,
+            waits=self._waits,
+            refreshes=self._refreshes.of(self._wanted),
         )
         return [msgspec.structs.replace(self._wanted, local=local)]
 
@@ -192,16 +202,16 @@ class WorkerWorkloads:
         """Where the worker says how far it is."""
         return self._places.status / workload / STATUS_FILE
 
-    async def follow(self) -> None:
-        """Looks whenever anything may have changed, for ever."""
-        rings = Rings([self._bell, *self._changes])
+    async def follow(self, more: Sequence[Bell] = ()) -> None:
+        """Looks whenever anything may have changed, for ever; `more` bells ring when it may wait for something else."""
+        rings = Rings([self._bell, *self._changes, *more])
         try:
             while True:
                 rings.note()
                 await self._watch.watch([self._places.directory / SCRIPTS])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Finds out what is wanted now; returns after how many seconds to look again."""
@@ -210,15 +220,18 @@ class WorkerWorkloads:
         now = self._clock.monotonic_ns()
         if present:
             self._seen_at = now
-        elif self._wanted is not None and self._seen_at is not None:
+        elif present is not None and self._wanted is not None and self._seen_at is not None:
             left = GONE_FOR - (now - self._seen_at) / NS
             present, pause = left > 0, max(left, 0.01)
         wanted = None
-        if present and config.environment:
+        if present is None:
+            wanted = self._known(config)
+        elif present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        if wanted != self._wanted:
-            self._wanted = wanted
+        waits = self._sources.waits()
+        if (wanted, waits) != (self._wanted, self._waits):
+            self._wanted, self._waits = wanted, waits
             self.told.ring()
         return pause
 
@@ -232,10 +245,12 @@ class WorkerWorkloads:
             try:
                 self._gpu = await self._sources.gpus()
             except SkerryError:
-                name = worker_container(config.environment)
-                known = self._wanted or self._sources.running().get(name)
-                return known or self._assignment(config, gpu=False)
+                return self._known(config) or self._assignment(config, gpu=False)
         return self._assignment(config, gpu=self._gpu)
+
+    def _known(self, config: DeviceConfig) -> Assignment | None:
+        """What is wanted while it cannot be decided."""
+        return self._wanted or self._sources.running().get(worker_container(config.environment))
 
     def _assignment(self, config: DeviceConfig, *, gpu: bool) -> Assignment:
         sources, places, knobs = self._sources, self._places, knobs_of(config.variables)
@@ -287,7 +302,10 @@ class WorkerWorkloads:
             tuple(self._sources.workflows()),
             prefix_of(assignment.spec),
         )
-        token = self._tokens.give(instance, grant)
+        try:
+            token = self._tokens.give(instance, grant)
+        except OSError as error:
+            raise Transient(f"cannot write the token of the workers: {error.strerror}") from error
         self._granted[instance] = token, grant
         return token
 
@@ -299,7 +317,10 @@ class WorkerWorkloads:
                 del self._granted[instance]
             elif grant.workflows != workflows:
                 renewed = msgspec.structs.replace(grant, workflows=workflows)
-                self._granted[instance] = self._tokens.give(instance, renewed), renewed
+                try:
+                    self._granted[instance] = self._tokens.give(instance, renewed), renewed
+                except OSError as error:
+                    log.warning("cannot tell of workflows, trying again: %s", error)
 
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
         twins = filter(is_uuid, _twins_of(assignment))
@@ -336,11 +357,15 @@ def _twins_of(assignment: Assignment) -> tuple[str, ...]:
     return tuple(filter(None, assignment.spec.env.get("CYBERWAVE_TWIN_UUIDS", "").split(",")))
 
 
-def _has_scripts(directory: Path) -> bool:
+def _has_scripts(directory: Path) -> bool | None:
+    """None: it cannot be told."""
     try:
         names = [path.name for path in directory.iterdir() if path.is_file()]
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
+    except OSError as error:
+        log.warning("cannot look for workers, what runs goes on: %s", error)
+        return None
     return any(name.endswith(".py") and not name.startswith(("_", ".")) for name in names)
 
 

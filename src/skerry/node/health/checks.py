@@ -219,6 +219,17 @@ def engine(facts: Facts) -> CheckResult:
     return CheckResult(name, "skipped", detail, f"nothing; for containers: {fix}")
 
 
+def broker(facts: Facts) -> CheckResult:
+    """What drivers of twins speak to."""
+    name = "mqtt broker"
+    if facts.no_broker is None:
+        return CheckResult(name, "skipped", "this node serves no twins (cyberwave.enabled)")
+    if facts.no_broker:
+        detail, _, fix = facts.no_broker.partition(". ")
+        return CheckResult(name, "failed", detail, fix)
+    return CheckResult(name, "ok", "its program is here")
+
+
 CHECKS: tuple[Check, ...] = (
     stores.data_directory,
     stores.disk_space,
@@ -241,6 +252,7 @@ CHECKS: tuple[Check, ...] = (
     public_port,
     isolation,
     engine,
+    broker,
     stores.encryption,
 )
 

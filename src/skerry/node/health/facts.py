@@ -49,6 +49,8 @@ class Facts(msgspec.Struct, frozen=True):
     """Why none does; both are empty when nobody has looked."""
     containers: int = 0
     """Workloads that need one."""
+    no_broker: str | None = None
+    """Why drivers of twins have no broker; empty: they have one. None: this node serves no twins."""
     memory: MemoryUsage | None = None
     """None: it is not limited."""
     storage: StorageUsage | None = None

@@ -157,7 +157,7 @@ class ConfigDirectory:
         self._clock = clock
         self._environment = own.environment
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._stamps: _Stamps | None = None
         self._told: tuple[str, ...] = ()
 
@@ -202,7 +202,7 @@ class ConfigDirectory:
                     await self._bell.within(seen, LOOK_EVERY, self._clock)
                 await self.look()
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> None:
         """Reads the files if one of them is another than at the last time."""

@@ -134,15 +134,8 @@ class TwinStore:
 
     async def environment(self) -> Body | None:
         """The environment itself, if it is known."""
-        return await self._one(ENVIRONMENTS, self._environment)
-
-    async def any_twin(self, uuid: str) -> Body | None:
-        """A twin of the environment, whoever serves it."""
-        return await self._one(self.entity, uuid)
-
-    async def any_asset(self, uuid: str) -> Body | None:
-        """An asset of the fleet's."""
-        return await self._one(ASSETS, uuid)
+        found = await self._find(ENVIRONMENTS, Find(ids=[self._environment]))
+        return decoded(bytes(found[0].body)) if found else None
 
     async def edit(
         self, uuid: str, patch: Body, read: Reading | None = None, beside: Beside | None = None
@@ -199,10 +192,6 @@ class TwinStore:
         if held is None or held.deleted:
             raise NotFound(f"cannot edit twin «{uuid}»: there is none")
         return _of(held, self._rows.table.body(self.entity, held))
-
-    async def _one(self, entity: str, row_id: str) -> Body | None:
-        found = await self._find(entity, Find(ids=[row_id]))
-        return decoded(bytes(found[0].body)) if found else None
 
     async def _all(self, entity: str) -> list[EntityRow]:
         return await self._find(entity, Find())

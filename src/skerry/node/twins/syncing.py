@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 import msgspec
 from msgspec.structs import replace
@@ -38,8 +38,21 @@ _SETTLED = 2 * NS
 
 log = logging.getLogger(__name__)
 
-Warn = Callable[[str, str], Awaitable[None]]
-"""Tells people what is wrong about a twin (its UUID) and its file."""
+
+class FileNews(Protocol):
+    """Tells people of a twin (its UUID) and its file. Raises Transient: it is told again."""
+
+    async def remark(self, twin: str, words: str) -> None:
+        """Something is to be known."""
+        ...
+
+    async def wrong(self, twin: str, words: str) -> None:
+        """It cannot be used; told for each content of it."""
+        ...
+
+    async def right(self, twin: str) -> None:
+        """It can be used; told at first, and when it was wrong."""
+        ...
 
 
 class _Wrong(msgspec.Struct, frozen=True):
@@ -59,19 +72,21 @@ class FileSync:
         files: TwinFiles,
         store: TwinFileStore,
         clock: Clock,
-        warn: Warn,
+        news: FileNews,
     ) -> None:
         self._twins = twins
         self._files = files
         self._store = store
         self._clock = clock
-        self._warn = warn
+        self._news = news
         self._bell = Bell()
-        self._watch = DirectoryWatch(self._bell, clock)
+        self._watch = DirectoryWatch(self._bell)
         self._looking = asyncio.Lock()
         self._same: dict[str, tuple[Stamp | None, str]] = {}
         """Files that are what was written, and what that shows."""
         self._wrong: dict[str, _Wrong] = {}
+        self._right: set[str] = set()
+        """Twins whose file is told to be right."""
         self._inodes: dict[str, int] = {}
 
     async def run(self) -> None:
@@ -83,7 +98,7 @@ class FileSync:
                 await self._watch.watch([self._files.directory])
                 await rings.next(self._clock, await self.look())
         finally:
-            await self._watch.close()
+            self._watch.close()
 
     async def look(self) -> float:
         """Looks at all files once; returns after how many seconds the next look is due."""
@@ -94,6 +109,7 @@ class FileSync:
                 await self._leave(uuid)
                 self._same.pop(uuid, None)
                 self._wrong.pop(uuid, None)
+                self._right.discard(uuid)
             await self._store.forget(gone)
             return min([await self._guarded(uuid) for uuid in twins], default=LOOK_EVERY)
 
@@ -133,6 +149,7 @@ class FileSync:
                 twin = self._twins.twin(uuid)
                 if twin is None or await self._settled(twin):
                     self._wrong.pop(uuid, None)
+                    await self._tell_right(uuid)
                     return LOOK_EVERY
         except (InvalidInput, Refused, OSError) as error:
             return await self._told(uuid, stamp, str(error))
@@ -152,10 +169,21 @@ class FileSync:
             return LOOK_EVERY
         if now - before.since < QUIET * NS:
             return QUIET
+        words = f"cannot use {self._files.path(uuid)}: {why}. It is left as it is until it is right"
+        self._right.discard(uuid)
+        try:
+            await self._news.wrong(uuid, words)
+        except Transient as error:
+            log.warning("%s; and people could not be told, trying again: %s", words, error)
+            return QUIET
         self._wrong[uuid] = replace(before, told=True)
-        path = self._files.path(uuid)
-        await self._warn(uuid, f"cannot use {path}: {why}. It is left as it is until it is right")
         return LOOK_EVERY
+
+    async def _tell_right(self, uuid: str) -> None:
+        """An agent before this one may have told otherwise."""
+        if uuid not in self._right:
+            await self._news.right(uuid)
+            self._right.add(uuid)
 
     async def _settled(self, twin: Twin) -> bool:
         """Whether file and row say the same now."""
@@ -189,7 +217,7 @@ class FileSync:
         self._inodes[uuid] = inode
         if before not in {None, inode}:
             path = self._files.path(uuid)
-            await self._warn(
+            await self._news.remark(
                 uuid,
                 f"{path} was replaced by another file: a container that runs goes on seeing the former one. "
                 "Start it again, and write in place",

@@ -125,7 +125,7 @@ def _start(
     held: ActualWorkload, wish: Assignment, desired: Desired, actual: Actual, facts: Facts
 ) -> Step:
     lacking = facts.missing if in_force(held.assignment, wish) else ""
-    reason = unmet(held.assignment, desired, actual) or lacking
+    reason = unmet(held.assignment, desired, actual) or lacking or wish.local.waits
     if not reason:
         return StartWorkload(held.name)
     if overlap.is_kept_up(held) and not (unmet(wish, desired, actual) or facts.missing):
@@ -164,7 +164,7 @@ def _stop_reason(held: ActualWorkload, wish: Assignment | None, facts: Facts) ->
     halt = _halt(held.assignment, wish, facts)
     if halt is not None or in_force(held.assignment, wish):
         return halt
-    if facts.missing:
+    if facts.missing or wish.local.waits:
         return None  # what runs goes on until its successor can start
     if restart_asked(held.assignment, wish):
         return "restart"
@@ -215,7 +215,7 @@ def _running(held: ActualWorkload, instance: Instance, desired: Desired, facts: 
     times = []
     reasons = [missing(held.assignment, desired)]
     if not in_force(held.assignment, desired[held.name]):
-        reasons.append(f"goes on as before: {facts.missing}")
+        reasons.append(f"goes on as before: {facts.missing or desired[held.name].local.waits}")
     reasons.append(facts.remark)
     if is_stale(held.assignment, desired[held.name]):
         reasons.append("ignores an assignment that is older than the one in force")

@@ -35,11 +35,6 @@ def expression_of(directory: str) -> str:
     return "/".join((*start, _SEPARATOR.sub("/", channel)))
 
 
-def directory_of(key: Key) -> str:
-    """The name of a channel's directory, and the stem of its file in a recording."""
-    return str(key).replace("/", "__")
-
-
 def includes(expression: str, key: str) -> bool:
     """Whether a key fits an expression, in which «*» is any one part and «**» any run of them, also of none."""
     return _fits(expression.split("/"), key.split("/"))

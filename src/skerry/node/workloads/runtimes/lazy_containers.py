@@ -1,7 +1,7 @@
 """The containers' room, opened when the first container is wanted: most nodes have none, and memory counts.
 
-Stands before `containers.room` as a part of the runtime (`router`), and implements `workloads.needs.Needs` and
-`workloads.readiness.Health`. A node that has had a container before (`known`) opens the room at its start, to find what still runs.
+Stands before `containers.room` as a part of the runtime (`router`), and implements `workloads.needs.Needs`,
+`workloads.readiness.Health` and, with remarks only, `desired_state.LocalWishes`. A node that has had a container before (`known`) opens the room at its start, to find what still runs.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ class LazyContainers:
 
     def __init__(self, open_room: Callable[[Bell], ContainerRoom], *, known: bool) -> None:
         self.changed = Bell()
+        self.told = Bell()
+        """Never rings: who asks for remarks hears `changed`."""
         self.opened: ContainerRoom | None = None
         self.wanted = 0
         self._open_room = open_room
@@ -69,6 +71,14 @@ class LazyContainers:
 
     def missing(self, assignment: Assignment) -> str:
         return "" if assignment.spec.container is None else self._room().missing(assignment)
+
+    def amended(self, wish: Assignment) -> Assignment:
+        """As it is."""
+        return wish
+
+    def remark(self, workload: str) -> str:
+        """What its status should say of its image besides."""
+        return "" if self.opened is None else self.opened.images.remark(workload)
 
     async def check(self, assignment: Assignment) -> None:
         """Nothing: the engine itself is the last look (`ports.NeedGone`)."""

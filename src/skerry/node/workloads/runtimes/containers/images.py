@@ -8,12 +8,11 @@ to stop a workload whose image the engine has.
 from __future__ import annotations
 
 import asyncio
-import os
+import logging
 import random
-import stat
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Literal
 
 import msgspec
 
@@ -21,6 +20,7 @@ from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.node.workloads.runtimes.containers.archives import chunks, opened
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineRefusal
 from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.pulling import (
@@ -31,6 +31,8 @@ from skerry.node.workloads.runtimes.containers.pulling import (
 )
 from skerry.wire.records import Meta
 from skerry.wire.workload import Assignment
+
+log = logging.getLogger(__name__)
 
 AGAIN = Backoff(first=2.0, cap=300.0)
 """Between two pulls of an image that the registry does not give; a fleet's worth of nodes may ask at once."""
@@ -44,22 +46,26 @@ ANNOUNCE_EVERY = 5.0
 REGISTRY_PATIENCE = 15.0
 """Seconds for a registry's first word when the engine has the image anyway."""
 
-_SILENT = f"the registry has said nothing for {REGISTRY_PATIENCE:g} s"
+REFRESH_PATIENCE = 5.0
+"""The same, where nobody but the device asks for a newer image: it has to start without a network, too."""
+
+REFRESH_SILENCE = 10.0
+REFRESH_LONGEST = 60.0
+"""Seconds without a word, and in all, after which the one that is here is started and the pull goes on beside it."""
+
+_SILENT = "the registry has said nothing for"
 
 EVENT = "skerry.image.pull"
 
 Stage = Literal["started", "progress", "done", "failed"]
-PullStage = Literal["started", "line", "done", "failed", "timed out"]
-
-_CHUNK = 1 << 20
-
+PullStage = Literal["started", "line", "done", "failed", "timed out", "kept"]
 
 _OFTEN = frozenset({"Downloading", "Extracting"})
 """What engines say of each layer many times a second."""
 
 
 class PullNews(msgspec.Struct, frozen=True):
-    """What happens in a pull; `text` is the engine's own line, or why it failed."""
+    """What happens in a pull; `text` is the engine's own line, or why it failed. «kept»: the one that is here is used."""
 
     stage: PullStage
     image: str
@@ -82,7 +88,10 @@ Credentials = Callable[[str, Sequence[Assignment]], Awaitable[str | None]]
 
 
 class _Image(msgspec.Struct):
-    """One wanted image. `waits` says what is under way, `problem` why the last try failed; neither: it is there."""
+    """One wanted image. `waits` says what is under way, `problem` why the last try failed; neither: it is there.
+
+    `kept`: why the one that is there may not be the newest. `lines` counts what the engine has said of the pull.
+    """
 
     name: str
     users: list[Assignment]
@@ -92,6 +101,8 @@ class _Image(msgspec.Struct):
     task: asyncio.Task[None] | None = None
     said: int = 0
     announced: int = 0
+    kept: str = ""
+    lines: int = 0
 
     @property
     def here(self) -> bool:
@@ -103,12 +114,20 @@ class _Image(msgspec.Struct):
 
     @property
     def orders(self) -> set[object]:
-        """What asks for a fresh pull: each start on purpose of those that pull always."""
-        return {
+        """What asks for a fresh pull: each start on purpose of those that pull always, and what the device asks for."""
+        always: set[object] = {
             (one.workload, one.generation, one.restarts)
             for one in self.users
             if one.spec.container is not None and one.spec.container.pull == "always"
         }
+        return always | {
+            (one.workload, one.local.refreshes) for one in self.users if one.local.refreshes
+        }
+
+    @property
+    def patience(self) -> float:
+        """For the registry's first word, if it is here."""
+        return REGISTRY_PATIENCE if "always" in self.pulls else REFRESH_PATIENCE
 
 
 class Images:
@@ -157,6 +176,15 @@ class Images:
         found = self._images.get(image)
         return "" if found is None else found.problem
 
+    def remark(self, workload: str) -> str:
+        """What the status of a workload should say of its image besides."""
+        used = (
+            one
+            for one in self._images.values()
+            if workload in {user.workload for user in one.users}
+        )
+        return "; ".join(one.kept for one in used if one.here and one.kept)
+
     async def has_gpus(self) -> bool:
         """Whether the engine can give a container GPUs. Raises Transient."""
         try:
@@ -193,12 +221,12 @@ class Images:
         Raises InvalidInput when the file cannot be read or is none, Refused or Transient from the engine.
         """
         try:
-            file = _opened(archive)
+            file = opened(archive)
         except OSError as error:
             raise InvalidInput(f"cannot read {archive}: {error.strerror}") from error
         try:
             with file:
-                return await self._engine.load(_chunks(file))
+                return await self._engine.load(chunks(file))
         except EngineRefusal as refusal:
             raise Refused(why_not_loaded(archive, str(refusal))) from refusal
         finally:
@@ -243,7 +271,7 @@ class Images:
         """One try; False: it is still missing."""
         try:
             here = await self._engine.has_image(image.name)
-            if here and "always" not in image.pulls:
+            if here and not image.orders:
                 self._set(image)
             elif image.pulls == {"never"}:
                 rule = "and «container.pull» is «never»"
@@ -259,15 +287,22 @@ class Images:
         if _is_rare(image.tries + 1):
             self._tell(image, "started")
         await self._announce(image, "started", {})
+        meanwhile = None
+        if here and "always" not in image.pulls:
+            meanwhile = asyncio.create_task(self._serve_meanwhile(image), name="pull that lasts")
         try:
             words = await self._stream(image, progress, here=here)
         except Refused as error:
             words = str(error)
+        finally:
+            if meanwhile is not None:
+                meanwhile.cancel()
         if words:
             await self._failed(image, words, here=here)
             return
         self._say(image, f"pulled image {image.name}: {progress}")
         self._tell(image, "done")
+        image.kept = f"image {image.name} was pulled after its start" if image.here else ""
         self._set(image)
         await self._announce(image, "done", progress.meta())
 
@@ -275,12 +310,12 @@ class Images:
         image.tries += 1
         rarely = _is_rare(image.tries)
         if rarely:
-            self._tell(image, "timed out" if words == _SILENT else "failed", words)
+            self._tell(image, "timed out" if words.startswith(_SILENT) else "failed", words)
         if here:
             self._say(
                 image, f"cannot pull image {image.name}: {words}. The one that is here is used"
             )
-            self._set(image)
+            self._keep(image, words)
         else:
             sentence = why_missing(image.name, words, image.tries)
             self._set(image, problem=sentence)
@@ -294,16 +329,17 @@ class Images:
         words = ""
         try:
             credentials = await self._credentials(image.name, image.users)
-            async with asyncio.timeout(REGISTRY_PATIENCE if here else None) as patience:
+            async with asyncio.timeout(image.patience if here else None) as patience:
                 async for line in self._engine.pull(image.name, credentials):
                     patience.reschedule(None)
+                    image.lines += 1
                     words = words or line.error
                     progress.take(line)
                     if line.status not in _OFTEN and line.status:
                         self._tell(image, "line", ": ".join(filter(None, (line.id, line.status))))
                     await self._progress(image, progress)
         except TimeoutError:
-            return _SILENT
+            return f"{_SILENT} {image.patience:g} s"
         except Transient as error:
             return str(error)
         return words
@@ -313,12 +349,30 @@ class Images:
         if now - image.said > SAY_EVERY * NS:
             image.said = now
             sentence = f"pulling image {image.name}: {progress}"
-            self._set(image, waits=sentence)
+            if not image.here:
+                self._set(image, waits=sentence)
             self._say(image, sentence)
             self._tell(image, "line", str(progress))
         if progress.layers and now - image.announced > ANNOUNCE_EVERY * NS:
             image.announced = now
             await self._announce(image, "progress", progress.meta())
+
+    async def _serve_meanwhile(self, image: _Image) -> None:
+        """While a pull lasts, the image that is here: a start waits only as long as the registry speaks, and not for ever."""
+        ends = self._clock.monotonic_ns() + int(REFRESH_LONGEST * NS)
+        seen = -1
+        while image.lines != seen and (left := (ends - self._clock.monotonic_ns()) / NS) > 0:
+            seen = image.lines
+            await self._clock.sleep(min(REFRESH_SILENCE, left))
+        self._keep(image, "its pull lasts, and goes on")
+
+    def _keep(self, image: _Image, why: str) -> None:
+        """The image that is here is used although a newer one was asked for."""
+        if not image.here:
+            log.warning("the image %s that is here is used: %s", image.name, why)
+            image.kept = f"its image may not be the newest: {why}"
+            self._tell(image, "kept", why)
+        self._set(image)
 
     def _set(self, image: _Image, *, waits: str = "", problem: str = "") -> None:
         if (image.waits, image.problem) != (waits, problem):
@@ -342,18 +396,3 @@ class Images:
 def _is_rare(tries: int) -> bool:
     """The 1st, 2nd, 4th, 8th …: an outage may last for days."""
     return tries.bit_count() == 1
-
-
-def _opened(archive: Path) -> BinaryIO:
-    fd = os.open(archive, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # a FIFO would be waited for
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise InvalidInput(
-            f"cannot load {archive}: it is no regular file. Name the archive itself."
-        )
-    return os.fdopen(fd, "rb")
-
-
-async def _chunks(file: BinaryIO) -> AsyncIterator[bytes]:
-    while chunk := await asyncio.to_thread(file.read, _CHUNK):
-        yield chunk

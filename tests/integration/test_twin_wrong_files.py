@@ -1,0 +1,69 @@
+"""Twins' files that a driver has broken: told, left, and over when they are right."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.twin_bodies import ARM, arm
+from tests.twin_site import twin_site
+
+from skerry.testing.waiting import eventually
+
+
+@pytest.mark.parametrize("text", ['{"name": "arm", ', "[]", '{"name": 7}', '{"position_x": NaN}'])
+async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> None:
+    async with twin_site(tmp_path) as (site, device):
+        device.files.path(ARM).write_text(text)
+        await site.put(ARM, arm(name="left arm"))
+        await site.shows(device, "name", "left arm")
+
+        async def warned() -> bool:
+            await device.look()
+            return bool(device.warnings)
+
+        await eventually(warned, "it is told")
+        await device.look()
+        [(twin, words)] = device.warnings
+        assert twin == ARM
+        assert device.files.path(ARM).name in words
+        [alert] = device.alerts.of("twin_file")
+        assert (alert.twin, alert.description) == (ARM, words)
+        assert device.files.path(ARM).read_text() == text
+        assert await site.edits() == []
+        device.files.path(ARM).write_text(json.dumps({"position_x": 9}))
+        await device.look()
+        await site.synced()
+        await site.shows(device, "name", "left arm")
+        assert (await site.at_hub())["position_x"] == 9
+        assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
+        assert device.alerts.of("twin_file") == []
+
+
+async def test_a_file_that_is_right_again_at_the_next_start_ends_the_alert(tmp_path: Path) -> None:
+    """As an alert that could not be told is told again."""
+    async with twin_site(tmp_path) as (site, device):
+        good = device.files.path(ARM).read_text()
+        device.files.path(ARM).write_text("[]")
+        device.alerts.failures = 2
+
+        async def told() -> bool:
+            await device.look()
+            return bool(device.alerts.of("twin_file"))
+
+        await eventually(told, "it is told")
+        [first] = device.alerts.of("twin_file")
+        device.files.path(ARM).write_text('{"name": 7}')
+
+        async def told_anew() -> bool:
+            await device.look()
+            return device.alerts.of("twin_file")[0].description != first.description
+
+        await eventually(told_anew, "it is told what is wrong now")
+        [alert] = device.alerts.all.values()
+        again = await site.device()
+        again.alerts.all[alert.uuid] = alert
+        again.files.path(ARM).write_text(good)
+        await again.look()
+        assert again.alerts.of("twin_file") == []
