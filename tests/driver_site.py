@@ -103,7 +103,7 @@ class Drivers:
         there = [json.loads(body) for status, body in shown if status == 200]
         return {one["Name"].lstrip("/"): one for one in there}
 
-    async def alert(self, kind: str, *, active: bool = True) -> Json:
+    async def alert(self, kind: str, *, active: bool = True, within: float = 60.0) -> Json:
         """The one of this kind that the hub has, once it has it."""
         found: list[Json] = []
 
@@ -115,7 +115,7 @@ class Drivers:
             return len(found) == 1
 
         try:
-            await eventually(told, f"the hub has one alert {kind}", timeout=60)
+            await eventually(told, f"the hub has one alert {kind}", within)
         except AssertionError as error:
             shown = (await self.site.node.status() or "", await self.site.alerts())
             raise AssertionError(f"{error}: {shown}") from None

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import json
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 from tests.bus_rig import Program
+from tests.command_line import CommandLine
 from tests.container_networks import bridge
 from tests.container_site import container, state, with_engine
 from tests.cyberwave_image import SDK_IMAGE
 from tests.cyberwave_sdk import FIXTURES, Sdk
-from tests.cyberwave_site import CyberwaveSite, Json, cyberwave_site
+from tests.cyberwave_site import CyberwaveSite, Json, cyberwave_site, native
 from tests.engines import TestEngine
 from tests.ports import free_port
 
@@ -118,3 +120,50 @@ async def test_what_drivers_exchange_comes_to_the_hub_once(
             await eventually(lambda: site.site.hub.has(key, 100), "all of them are at the hub")
             rows = await site.site.hub.rows(key)
             assert [json.loads(str(row.value)) for row in rows] == [{"n": n} for n in range(100)]
+
+
+REPLAYED = """
+import json, sys
+from pathlib import Path
+from cyberwave.data.header import decode
+from cyberwave.data.recording import replay
+class Heard:
+    samples = []
+    def publish(self, channel, payload):
+        self.samples.append([channel, json.loads(decode(payload)[1])])
+replay(Heard(), Path(json.load(sys.stdin)), speed=0)
+print(json.dumps(Heard.samples))
+"""
+
+
+@pytest.mark.timeout(240)
+async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
+    short_dir: Path, cyberwave_sdk: Sdk
+) -> None:
+    """Whatever the agent is doing: it is killed after the event, and a hub that was away has it then."""
+    rule = {"cw/*/data/joint_states": {"class": "ring", "on": "cyberwave/twin/*/event"}}
+    async with routed(short_dir, f"cyberwave.record={json.dumps(rule)}") as (site, _):
+        words = cyberwave_sdk.words(FIXTURES / "falling.py")
+        [arm] = await site.join(native(*words, BEFORE="50"))
+        name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
+        await site.site.hub.kill()
+        await site.tells(site.driver(arm), fell=50)
+        await site.node.kill()
+        await site.node.start()
+        await site.site.hub.start()
+
+        async def arrived() -> bool:
+            return (
+                await shell.run("files", "get", name, "--to", str(short_dir / "it.tar"))
+            ).code == 0
+
+        await eventually(arrived, "the recording is at the hub", 60)
+        [row] = await site.site.hub.rows(name)
+        assert (row.meta["event"], row.meta["format"]) == (
+            f"cyberwave/twin/{arm}/event",
+            "cyberwave recording 1",
+        )
+        with tarfile.open(short_dir / "it.tar") as tar:
+            tar.extractall(short_dir / "recording", filter="data")
+        heard = cyberwave_sdk.ask(REPLAYED, str(short_dir / "recording"))
+        assert heard[:50] == [[f"cw/{arm}/data/joint_states", {"elbow": n}] for n in range(50)]

@@ -23,6 +23,13 @@ from skerry.testing.waiting import eventually
 Json = Mapping[str, Any]
 
 
+FAILURE_WITHIN = 60.0
+"""Seconds after which a driver that exits at once is told of (case 21)."""
+
+UP_WITHIN, ENDS_WITHIN = 30.0, 10.0
+"""Seconds, of a boot and of an agent's end with a hub that never answers (case 5)."""
+
+
 async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
     short_dir: Path, engine: TestEngine
 ) -> None:
@@ -51,6 +58,29 @@ async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_
         assert (seen["twin"], seen["writable"]) == ("arm", True)
         given = [one.partition("=")[0] for one in shown["Config"]["Env"]]
         assert len(given) == len(set(given))
+
+
+async def test_case_13_a_camera_child_has_no_container_and_its_parents_driver_serves_it(
+    short_dir: Path, docker_engine: TestEngine
+) -> None:
+    """Also when it is attached while the driver runs, and has a driver of its own in its metadata."""
+    async with drivers(short_dir, docker_engine) as rig:
+        site = rig.site
+        [arm] = await site.join(rig.twin())
+        await rig.runs(arm)
+        assert "CYBERWAVE_CHILD_TWIN_UUIDS" not in rig.seen()["env"]
+        sees = {"sensors": [{"type": "rgb"}]}
+        eye = {**rig.twin("eye"), "attach_to_twin_uuid": arm, "capabilities": sees}
+        camera = await site.add_twin(eye)
+        await rig.runs(arm, lives=2)
+        seen = rig.seen()
+        assert seen["env"]["CYBERWAVE_CHILD_TWIN_UUIDS"] == camera
+        assert {f"{arm}.json", f"{camera}.json"} <= set(seen["files"])
+        assert json.loads((site.config / f"{camera}.json").read_text())["name"] == "eye"
+        await eventually(site.drained, "the hub has everything")
+        assert rig.containers().keys() == {site.driver(arm)}
+        assert {one["twin_uuid"] for one in await site.alerts()} == {arm}
+        assert rig.lives(camera) == 0
 
 
 async def test_tokens_are_one_for_each_driver_and_nobody_else_sees_them(
@@ -96,7 +126,7 @@ async def test_case_21_a_driver_that_exits_at_once_is_told_of(
 ) -> None:
     async with drivers(short_dir, engine) as rig:
         [arm] = await rig.site.join(rig.twin(ENDS=99))
-        told = await rig.alert("driver_start_failure")
+        told = await rig.alert("driver_start_failure", within=FAILURE_WITHIN)
         assert told["twin_uuid"] == arm
         assert arm in told["description"]
         assert told["description"].endswith("https://docs.cyberwave.com")
@@ -241,9 +271,10 @@ async def test_case_5_a_hub_that_takes_calls_and_never_answers_holds_up_neither_
         await site.tells(site.driver(arm), life=1)
         await site.power_off()
         proxy.black_hole()
-        await site.node.start()
-        await site.tells(site.driver(arm), life=2)
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(UP_WITHIN):
+            await site.node.start()
+            await site.tells(site.driver(arm), life=2)
+        async with asyncio.timeout(ENDS_WITHIN):
             assert await site.node.process.end(signal.SIGTERM) == 0
         await site.node.start()
         await site.node.ready()

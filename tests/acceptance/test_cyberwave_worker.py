@@ -18,8 +18,8 @@ from tests.cyberwave_image import SDK_IMAGE
 from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, native
 from tests.engines import TestEngine, ask
 from tests.model_cases import content, sha256
+from tests.native_workers import add_script, said, work_natively, worker_of
 
-from skerry.core.cyberwave.names import worker_container
 from skerry.node.identity import read_identity
 from skerry.testing.waiting import eventually
 from skerry.wire.local import WorkerStatus
@@ -27,36 +27,6 @@ from skerry.wire.local import WorkerStatus
 pytestmark = pytest.mark.timeout(180)
 
 SLEEPS = ("/bin/sh", "-c", "echo up; sleep 1000")
-
-WORKER = """
-import hashlib, os, pathlib, signal, sys
-scripts = pathlib.Path(os.environ["CYBERWAVE_WORKERS_DIR"]).glob("*.py")
-print("texts", *(path.read_text().strip() for path in sorted(scripts)), flush=True)
-weights = pathlib.Path(os.environ["CYBERWAVE_MODEL_DIR"]).glob("*/*.onnx")
-print("weights", *(hashlib.sha256(path.read_bytes()).hexdigest() for path in sorted(weights)), flush=True)
-print("workers", sorted(path.name for path in pathlib.Path(os.environ["CYBERWAVE_WORKERS_DIR"]).glob("*.py")), flush=True)
-path = os.environ["CYBERWAVE_WORKER_STATUS_PATH"]
-pathlib.Path(path + ".new").write_text('{"phase": "ready"}')
-os.rename(path + ".new", path)
-signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-signal.pause()
-"""
-
-
-def work_natively(site: CyberwaveSite, directory: Path) -> None:
-    """The workers' program is one of ours, which runs no script but says which there are."""
-    program = directory / "worker.py"
-    program.write_text(WORKER)
-    site.node.options += ["--set", f"cyberwave.worker_command=[python, {program}]"]
-
-
-def add_script(site: CyberwaveSite, name: str = "a.py", text: str = "print('x')\n") -> None:
-    (site.config / "workers").mkdir(parents=True, exist_ok=True)
-    (site.config / "workers" / name).write_text(text)
-
-
-def worker_of(site: CyberwaveSite) -> str:
-    return worker_container(site.environment)
 
 
 async def identify(site: CyberwaveSite) -> None:
@@ -285,12 +255,6 @@ async def test_scripts_that_go_end_the_workers_and_others_of_a_copy_do_not(short
             return name not in await site.node.pids()
 
         await eventually(ended, "there is nothing to run")
-
-
-def said(site: CyberwaveSite, word: str) -> list[str]:
-    """What followed the word, at each start."""
-    lines = site_log(site, worker_of(site)).splitlines()
-    return [line.partition(f" {word} ")[2] for line in lines if f" F {word}" in line]
 
 
 async def test_case_37_weights_with_a_flipped_byte_are_fetched_again(short_dir: Path) -> None:

@@ -5,7 +5,6 @@ Real rows of a real hub, a real disk, real sockets. What orders of a hub may nam
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -14,9 +13,9 @@ import msgspec
 import pytest
 from tests.command_line import CommandLine
 from tests.installation import installation
-from tests.model_cases import content, sha256
 from tests.twin_bodies import ARM, ENVIRONMENT, FOREIGN, Json
 from tests.twin_site import Device, TwinSite, twin_site
+from tests.weights_rig import lying, model_at
 
 from skerry.core.cyberwave.workflows import brought
 from skerry.kit.clock import SystemClock
@@ -210,37 +209,6 @@ models.load("cat")
 while True: signal.pause()
 """
 
-MODEL = """
-kind: model
-name: cat
-source: {{url: "http://127.0.0.1:{port}/cat.onnx"}}
-files: [{{name: cat.onnx, sha256: {digest}, size: 3000}}]
-"""
-
-
-class Weights:
-    """A host of weights that says whatever it likes, and notes what it is asked."""
-
-    def __init__(self, answer: str) -> None:
-        self.answer = answer
-        self.heads: list[bytes] = []
-        self.sent = 0
-
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
-            self.heads.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\n")
-            if self.answer == "wrong":
-                writer.write(b"Content-Length: 3000\r\n\r\n" + content(3000, 2))
-            else:
-                writer.write(b"\r\n")
-                while True:
-                    writer.write(b"\0" * 65536)
-                    self.sent += 65536
-                    await writer.drain()
-        with contextlib.suppress(OSError):
-            writer.close()
-
 
 @pytest.mark.parametrize("answer", ["wrong", "endless"])
 async def test_wrong_and_endless_weights_are_refused_and_keep_no_worker_down(
@@ -250,13 +218,9 @@ async def test_wrong_and_endless_weights_are_refused_and_keep_no_worker_down(
     scripts = short_dir / "w"
     scripts.mkdir()
     (scripts / "a.py").write_text(SCRIPT)
-    weights = Weights(answer)
-    server = await asyncio.start_server(weights.serve, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    async with server, installation(short_dir) as site:
+    async with lying(answer) as (weights, port), installation(short_dir) as site:
         shell = CommandLine(site)
-        text = MODEL.format(port=port, digest=sha256(content(3000)))
-        file = shell.file("cat.yaml", text.encode())
+        file = shell.file("cat.yaml", model_at(port))
         made = await shell.run("apply", "-f", str(file))
         assert made.code == 0, made.err
         worker = WorkerSpec(str(scripts), models="wish")

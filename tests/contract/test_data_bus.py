@@ -83,7 +83,7 @@ def _says(bus: BusRig, key: str, wanted: bytes) -> bool:
 
 
 def test_without_zenoh_it_says_what_to_install() -> None:
-    script = "import sys; sys.modules['zenoh'] = None; sys.argv = ['', '{\"port\": 1}']; from skerry.runners.zenoh.main import main; main()"
+    script = "import sys; sys.modules['zenoh'] = None; sys.argv = ['', '', '1']; from skerry.runners.zenoh.main import main; main()"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
@@ -221,6 +221,6 @@ def pools(program: Program) -> set[Path]:
 
 
 def test_a_router_that_records_nothing_loads_little() -> None:
-    script = "import sys, skerry.runners.zenoh.main, skerry.runners.zenoh.router; print({'msgspec', 'skerry.sdk', 'cryptography'} & {*sys.modules})"
+    script = "import sys, skerry.runners.zenoh.main, skerry.runners.zenoh.router; print({'msgspec', 'skerry.sdk', 'cryptography', 'typing', 'json'} & {*sys.modules})"
     done = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True, check=True)
     assert done.stdout.strip() == b"set()"

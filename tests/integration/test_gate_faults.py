@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import paho.mqtt.client as mqtt
 import pytest
 from tests.gate_rig import OWN, PATIENCE, Agent, Device, GateRig, Raw, until
 
@@ -166,26 +167,24 @@ def test_nobody_waits_for_a_slow_reader(rig: GateRig) -> None:
 
 
 def test_the_broker_restarts_under_traffic(rig: GateRig) -> None:
+    """What a client has written to its connection is taken, also what it writes before it notices that it has none."""
     token = rig.token()
     rig.start()
     stop = threading.Event()
-    sent: list[int] = []
+    given: list[mqtt.MQTTMessageInfo] = []
     talker = rig.device(token)
     talker.client.reconnect_delay_set(1, 1)
     talker.connect()
 
     def talk() -> None:
-        number = 0
         while not stop.is_set():
-            number += 1
-            if talker.client.publish(POSITION, str(number)).rc == 0:
-                sent.append(number)
-            time.sleep(0.002)
+            given.append(talker.client.publish(POSITION, str(len(given))))
+            time.sleep(0.0005)
 
     thread = threading.Thread(target=talk)
     thread.start()
     try:
-        until(lambda: len(sent) > 200, "it talks")
+        until(lambda: len(given) > 200, "it talks")
         rig.kill_broker()
         assert talker.farewells.get(timeout=PATIENCE) != 0
         newcomer = rig.device(token)
@@ -198,12 +197,30 @@ def test_the_broker_restarts_under_traffic(rig: GateRig) -> None:
     finally:
         stop.set()
         thread.join()
+    given[-1].wait_for_publish(PATIENCE)
     talker.close()
-    until(lambda: rig.entries()[-1].payload == b"%d" % sent[-1], "all of it is written")
+    until(lambda: rig.entries()[-1].payload == b"%d" % (len(given) - 1), "all of it is written")
     got = [int(entry.payload) for entry in rig.entries()]
     assert got == sorted(set(got))
     assert [entry.n for entry in rig.entries()] == list(range(1, len(got) + 1))
-    assert set(got) <= set(sent)
+    assert got == [n for n, info in enumerate(given) if info.rc == 0 and info.is_published()]
+
+
+def test_what_is_written_to_a_connection_that_the_broker_has_ended_is_taken(rig: GateRig) -> None:
+    token = rig.token()
+    rig.start()
+    silent = Raw(rig, token, "silent")
+    with silent.sock, Raw(rig, token).sock as sock, Agent(rig.run) as agent:
+        sock.sendall(packets.publish(EVENT, b"before", 0, 0))
+        until(rig.entries, "it is written")
+        rig.kill_broker()
+        assert sock.recv(1) == b""
+        for payload in (b"after", b"at the end"):
+            sock.sendall(packets.publish(EVENT, payload, 0, 0))
+        sock.close()
+        until(lambda: len(rig.entries()) == 3, "all of it is written")
+        assert [entry.payload for entry in rig.entries()] == [b"before", b"after", b"at the end"]
+        until(lambda: agent.hello().number("clients") == 0, "nobody is waited for without end")
 
 
 def test_a_broker_that_ends_before_it_greets_is_waited_for(rig: GateRig) -> None:

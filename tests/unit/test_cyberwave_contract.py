@@ -55,6 +55,7 @@ def test_params_win_each_variable_is_there_once_and_their_order_stays() -> None:
 def test_the_devices_own_variables_are_passed_on_but_no_secret_and_no_address_of_the_hub() -> None:
     device = {
         "CYBERWAVE_GPU_MEM_FRACTION": "0.5",
+        "CYBERWAVE_EDGE_UUID": "boat-7",
         "CYBERWAVE_API_KEY": "fleet's",
         "CYBERWAVE_MQTT_PASSWORD": "p",
         "CYBERWAVE_SOME_TOKEN": "t",
@@ -69,6 +70,7 @@ def test_the_devices_own_variables_are_passed_on_but_no_secret_and_no_address_of
         worker_environment(around, WorkerFacts("e1", "cw_key", [])),
     ):
         assert found["CYBERWAVE_GPU_MEM_FRACTION"] == "0.5"
+        assert found["CYBERWAVE_EDGE_UUID"] == "boat-7"  # the SDK asks for itself by it
         assert found["ZENOH_SHARED_MEMORY"] == "true"
         assert found["CYBERWAVE_MQTT_HOST"] == "127.0.0.1"
         assert not {"fleet's", "p", "t", "https://hub", "/root"} & set(found.values())

@@ -9,6 +9,8 @@ import pytest
 
 from skerry.core.cyberwave import knobs as module
 from skerry.core.cyberwave.knobs import Knobs, knobs_of, usable
+from skerry.kit.errors import InvalidInput
+from skerry.node.settings import find_settings
 
 ROOT = Path(__file__).parents[2]
 
@@ -95,3 +97,8 @@ def test_every_variable_is_documented() -> None:
     names = set(re.findall(r'"((?:CYBERWAVE|ZENOH)_[A-Z_]+)"', Path(module.__file__).read_text()))
     assert len(names) > 10
     assert {name for name in names if f"`{name}`" not in page} == set()
+
+
+def test_the_port_that_clients_take_for_tls_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="8883 is MQTT's port for TLS"):
+        find_settings([], options={"cyberwave.mqtt_port": "8883"}, environment={})

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -70,18 +73,23 @@ def test_the_last_samples_have_a_limit() -> None:
     assert last.get("c") == b"12"
 
 
-def order_of(bus: BusWorkloads) -> BusOrder:
-    import msgspec  # noqa: PLC0415
-
+def arguments(bus: BusWorkloads) -> list[str]:
     [assignment] = bus.wanted()
     assert assignment.spec.process
-    return msgspec.json.decode(assignment.spec.process.command[-1], type=BusOrder)
+    python, isolated, child, *rest = assignment.spec.process.command
+    assert (python, isolated) == ("python", "-I")
+    assert Path(child).is_file()
+    return rest
+
+
+def order_of(bus: BusWorkloads) -> BusOrder:
+    return msgspec.json.decode(arguments(bus)[0], type=BusOrder)
 
 
 def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
     bus = BusWorkloads(BusPlan(router=True, port=7448), zenoh=True)
     bus.serve([TWIN], ["172.17.0.1", "127.0.0.1", "172.17.0.1"])
-    assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
+    assert arguments(bus) == ["", "7448", "172.17.0.1"]
     assert bus.endpoint() == "tcp/127.0.0.1:7448"
     assert bus.endpoint("fd00::1") == "tcp/[fd00::1]:7448"
     assert bus.is_local(ROUTER)
@@ -122,13 +130,14 @@ def test_what_is_recorded_goes_by_stream_classes() -> None:
     bus.serve([TWIN])
     assert bus.wanted()[0].spec.streams == {"cw/*/data/gps": "keep", "cw/*/data/imu": "sample"}
     assert order_of(bus).twins == [TWIN]
+    assert arguments(bus)[1:] == ["7447"]
 
 
 def test_without_zenoh_it_says_so_and_files_go_on() -> None:
     bus = BusWorkloads(BusPlan(router=True, directories="/data", rules=[FILMS]), zenoh=False)
     bus.serve([TWIN])
-    assert order_of(bus).port is None
     assert order_of(bus).directories == "/data"
+    assert arguments(bus)[1:] == []
     assert "pip install skerry[zenoh]" in bus.problem
     assert bus.endpoint() == ""
 

@@ -16,11 +16,15 @@ class Found(msgspec.Struct, frozen=True, order=True):
 
 
 class Unknown(msgspec.Struct, frozen=True, order=True):
-    """A place where a model is named in a way that only running the script would tell, or a file that cannot be read."""
+    """A place where a model is named in a way that only running the script would tell, or a file that cannot be read.
+
+    `model`: it is known, but cannot be a model's id.
+    """
 
     file: str
     line: int
     cause: str
+    model: str = ""
 
 
 class Scan(msgspec.Struct, frozen=True):
@@ -41,4 +45,4 @@ def add(found: list[Found], unknown: list[Unknown], one: Found) -> None:
     if fault is None:
         found.append(one)
     else:
-        unknown.append(Unknown(one.file, one.line, fault))
+        unknown.append(Unknown(one.file, one.line, fault, one.model))

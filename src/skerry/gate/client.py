@@ -28,6 +28,8 @@ SIGN_IN_SECONDS = 10.0
 HOLD_SECONDS = 8.0
 """Less than a client waits for its CONNACK (10 s): its first try succeeds while the broker restarts."""
 
+HEAR_OUT_SECONDS = 2.0
+
 _CONNECT_BYTE = bytes((packets.CONNECT << 4,))
 _BEFORE_CONNECT = 64 * 1024
 _MOST_REFUSED = 100
@@ -36,16 +38,8 @@ _BAD_ID = 0x85
 _BAD_VERSION = 0x84
 _WITH_WILL = 4
 _NOT_FORWARDED = frozenset(
-    (
-        packets.CONNECT,
-        packets.CONNACK,
-        packets.SUBACK,
-        packets.UNSUBACK,
-        packets.PINGRESP,
-        packets.AUTH,
-        0,
-    )
-)
+    (packets.CONNECT, packets.CONNACK, packets.SUBACK, packets.UNSUBACK, packets.PINGRESP, packets.AUTH, 0)
+)  # fmt: skip
 
 
 class Client:
@@ -336,7 +330,10 @@ class Client:
             self._passage = Passage()
             self._around.broker.enter(HOLD_SECONDS, self._arrived)
             return
-        self._end()
+        # It takes what it writes from now on for sent: it is heard until it has noticed.
+        self._up = None
+        self._down.resume("broker")
+        self._down.hear_out(HEAR_OUT_SECONDS)
 
     def _heard(self, data: bytes) -> None:
         try:

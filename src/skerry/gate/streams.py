@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 from skerry.keeper.loop import Loop
 
@@ -37,12 +38,12 @@ class Stream:
         self._queue: deque[bytes | memoryview] = deque()
         self._pauses: set[str] = set()
         self._relieved: Callable[[], object] | None = None
-        self._finishing = False
+        self._finishing = self._hears_out = False
         loop.watch(sock.fileno(), self._receive)
 
     def send(self, data: bytes) -> None:
         """Sends now what can be sent, the rest later."""
-        if not self.open or self._finishing or not data:
+        if not self.open or self._finishing or self._hears_out or not data:
             return
         self._queue.append(data)
         self.waiting += len(data)
@@ -80,6 +81,14 @@ class Stream:
         self.pause("finishing")
         self._loop.later(_LAST_WORDS, self.close)
 
+    def hear_out(self, seconds: float) -> None:
+        """Says no more, so that the peer hangs up, and takes what it has said until then; after `seconds` it is gone."""
+        if self.open and not self._finishing and not self._hears_out:
+            self._hears_out = True
+            self._loop.later(seconds, self._lost)
+            if not self._queue:
+                self._fall_silent()
+
     def close(self) -> None:
         """Hangs up."""
         if self.open:
@@ -87,6 +96,10 @@ class Stream:
             self._loop.forget(self._sock.fileno())
             self._sock.close()
             self._queue.clear()
+
+    def _fall_silent(self) -> None:
+        with suppress(OSError):  # the peer has gone already, and is heard to the end
+            self._sock.shutdown(socket.SHUT_WR)
 
     def _lost(self) -> None:
         if self.open:
@@ -129,6 +142,8 @@ class Stream:
             self.close()
             return
         self._loop.when_writable(self._sock.fileno(), None)
+        if self._hears_out:
+            self._fall_silent()
         self._relieve()
 
     def _sent(self, count: int) -> None:

@@ -289,7 +289,10 @@ class Programs:
         return WorkerWatch(sources, twins.alerts, self._gate.link, bells, parts.host.clock)
 
     def _lacking(self, workload: str) -> dict[str, str]:
-        return {**self._parts.named.lacking(workload), **self._parts.models.lacking(workload)}
+        parts = self._parts
+        groups = (one for one in parts.groups.statuses() if one.status.workload == workload)
+        refused = next((one.refused for one in groups), {})
+        return {**refused, **parts.named.lacking(workload), **parts.models.lacking(workload)}
 
     def _worker_name(self) -> str:
         return worker_container(self._twins.config().environment) if self.worker.wanted() else ""

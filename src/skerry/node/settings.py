@@ -160,12 +160,10 @@ def _cyberwave() -> tuple[Setting, ...]:
         Setting("cyberwave.rest_port", "integer", 18883,
                 "Port of 127.0.0.1, and of bridges to containers, for CYBERWAVE_BASE_URL.", low=1, high=65535),
         Setting("cyberwave.mqtt_port", "integer", 18884,
-                "As rest_port, for CYBERWAVE_MQTT_PORT.", low=1, high=65535),
-        Setting("cyberwave.mosquitto", "path", None,
-                "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
+                "As rest_port, for CYBERWAVE_MQTT_PORT; not 8883, which clients take for TLS.", low=1, high=65535, check=_mqtt_port_fault),
+        Setting("cyberwave.mosquitto", "path", None, "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
         Setting("cyberwave.privileged", "words", [],
-                "Drivers that may have the whole device when they ask for it (--privileged and the like), or run on it natively: images, "
-                "registry ids of assets, whole command lines."),
+                "Drivers that may have the whole device if they ask for it, or run on it natively: images, registry ids of assets, whole command lines."),
         Setting("cyberwave.worker_command", "words", [],
                 "What runs the workers on the device itself, «[/PATH/python, -m, cyberwave.workers.main]»; by default a container does."),
         Setting("cyberwave.record", "tables", {},
@@ -381,6 +379,11 @@ def _is_port(text: str) -> bool:
 
 def _uuid_fault(value: object) -> str | None:
     return None if is_uuid(str(value)) else f"«{value}» is no UUID in lower case and with dashes"
+
+
+def _mqtt_port_fault(value: object) -> str | None:
+    """Cyberwave's SDK asks for TLS there, whatever else is said."""
+    return "8883 is MQTT's port for TLS, which is not spoken here" if value == 8883 else None
 
 
 def _recordings_fault(value: object) -> str | None:

@@ -1,6 +1,6 @@
 """What a node tells the child that is its data bus (`skerry.runners.zenoh`). Reference: docs/reference/cyberwave-data-bus.md.
 
-The order is the child's one argument, so nothing in it is secret.
+The order is among the child's arguments, so nothing in it is secret.
 """
 
 from __future__ import annotations

@@ -369,7 +369,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     `problem` says why nothing can be started from the directory, `watched` how changes are noticed. `automatic` is
     how many automatic restarts there were within the last five minutes; `suspended_until`: that is too many.
     `restarts` are the last 200, newest first. `models` are those that its scripts name, `doubts` the places where only
-    running them would tell. `image` is that of its container; empty: it is a process. `gpus`: it is given some.
+    running them would tell, `refused` the ids that cannot be a model's, and why. `image` is that of its container; empty: it is a process. `gpus`: it is given some.
     """
 
     status: WorkloadStatus
@@ -388,6 +388,7 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     doubts: list[str] = []
     image: str = ""
     gpus: bool = False
+    refused: dict[str, str] = {}
 
 
 class Whoami(msgspec.Struct, frozen=True):

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
+import skerry
 from skerry.kit.bell import Bell
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import own_assignment
@@ -29,6 +31,8 @@ from skerry.wire.workload import (
 )
 
 HERE = "127.0.0.1"
+
+_CHILD = Path(skerry.__file__).parent / "runners" / "zenoh" / "__main__.py"
 
 _AT_ONCE = Restart(delay=0.1, max_delay=5.0, attempts=1000)
 """Programs that come meanwhile find nobody."""
@@ -111,12 +115,17 @@ class BusWorkloads:
         return workload == ROUTER
 
 
+def command(order: BusOrder) -> list[str]:
+    """The child's: the order, if anything is recorded, and where its router listens. Who only routes reads no JSON."""
+    recording = order.rules or order.directories
+    router = [] if order.port is None else [str(order.port), *order.hosts]
+    return ["python", "-I", str(_CHILD), encode(order).decode() if recording else "", *router]
+
+
 def _spec(order: BusOrder) -> WorkloadSpec:
     return WorkloadSpec(
         name=ROUTER,
-        process=ProcessSpec(
-            command=["python", "-I", "-m", "skerry.runners.zenoh", encode(order).decode()]
-        ),
+        process=ProcessSpec(command=command(order)),
         ready=Ready(tcp=order.port) if order.port is not None else None,
         restart=_AT_ONCE,
         stop=Stop(grace=5.0),

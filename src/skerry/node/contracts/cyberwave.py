@@ -38,10 +38,9 @@ _ADDRESSES = frozenset(
         "CYBERWAVE_MQTT_USE_TLS",
         "CYBERWAVE_MQTT_TLS_CA_CERT",
         "CYBERWAVE_MQTT_USERNAME",
-        "CYBERWAVE_EDGE_UUID",
     }
 )
-"""Variables of the device that lead to the hub or say who the device is."""
+"""Variables of the device that lead to the hub."""
 
 _SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
 _LOOPBACK = "127.0.0.1"

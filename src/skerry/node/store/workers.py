@@ -27,11 +27,15 @@ Cause = Literal["reload", "crash", "manual"]
 
 
 class Scripts(msgspec.Struct, frozen=True):
-    """Which files, by name with the hash of their content, the models that they load, and what about them is unclear."""
+    """Which files, by name with the hash of their content, the models that they load, and what about them is unclear.
+
+    `refused`: what they load by an id that cannot be one, and why.
+    """
 
     files: dict[str, str] = {}
     models: list[str] = []
     doubts: list[str] = []
+    refused: dict[str, str] = {}
 
 
 class WorkerRow(msgspec.Struct, frozen=True):

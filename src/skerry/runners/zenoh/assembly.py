@@ -32,6 +32,7 @@ def start(text: str) -> Heard:
     if order.directories:
         files = Directories(Path(order.directories), recorder.wants, recorder.heard)
         threading.Thread(target=files.follow, name="directories", daemon=True).start()
+        say(f"samples are read in {order.directories}")
     return recorder.heard
 
 

@@ -1,31 +1,34 @@
-"""Reads the order, opens what it names, and stays until it is told to end (SIGTERM, SIGINT).
+"""Opens what its arguments name, and stays until it is told to end (SIGTERM, SIGINT).
 
 A router that records nothing needs few libraries, and is the usual one: the rest is loaded with the first rule.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from collections.abc import Sequence
 
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN, Failure, say
 from skerry.runners.zenoh.last import Heard, LastBytes
 
+TYPE_CHECKING = False
+"""Checkers take it for true. `typing` itself would be a tenth of what this process has for itself."""
+
 if TYPE_CHECKING:
+    from typing import NoReturn
+
     from skerry.runners.zenoh.router import Router
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
 
 def main() -> NoReturn:
-    """Runs the order in the first argument, as `wire.data_bus.BusOrder` has it."""
+    """Does what the arguments say, as `node.bus.router.command` makes them."""
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)  # before there are threads: they inherit it
     try:
-        code = _run(sys.argv[1])
+        code = _run(*sys.argv[1:])
     except Failure as failure:
         say(str(failure))
         code = failure.code
@@ -33,25 +36,20 @@ def main() -> NoReturn:
     os._exit(code)
 
 
-def _run(text: str) -> int:
-    order: Mapping[str, Any] = json.loads(text)
+def _run(recording: str, port: str = "", *hosts: str) -> int:
     heard: Heard = _nobody
-    if order.get("rules") or order.get("directories"):
+    if recording:
         from skerry.runners.zenoh import assembly  # noqa: PLC0415 - most routers only route
 
-        heard = assembly.start(text)
-    directories = order.get("directories")
-    if directories:
-        say(f"samples are read in {directories}")
-    port = order.get("port")
-    router = None if port is None else _router(port, order.get("hosts", []), heard)
+        heard = assembly.start(recording)
+    router = _router(int(port), hosts, heard) if port else None
     signal.sigwait(_ENDS)
     if router:
         router.close()
     return 0
 
 
-def _router(port: int, hosts: list[str], heard: Heard) -> Router:
+def _router(port: int, hosts: Sequence[str], heard: Heard) -> Router:
     try:
         from skerry.runners.zenoh.router import Router  # noqa: PLC0415 - Zenoh may not be installed
     except ModuleNotFoundError as error:

@@ -7,7 +7,6 @@ queryables, ours is not, and Zenoh asks the best one.
 
 from __future__ import annotations
 
-import json
 import socket
 from collections.abc import Sequence
 
@@ -26,21 +25,22 @@ _TRY_AGAIN = "retry_period_init_ms=100;retry_period_max_ms=1000;exit_on_failure=
 """An address of a container network may come later, with its first container, and must not keep the others waiting."""
 
 
-def settings(port: int, hosts: Sequence[str]) -> dict[str, object]:
-    """The session's configuration. It listens at the loopback and where it was told, and looks for nobody."""
+def settings(port: int, hosts: Sequence[str]) -> dict[str, str]:
+    """The session's configuration, in JSON5. It listens at the loopback and where it was told, and looks for nobody."""
     more = [host for host in hosts if host != LOOPBACK]
     here = f"tcp/{LOOPBACK}:{port}"
+    endpoints = [here, *(f"tcp/{_host(h)}:{port}#{_TRY_AGAIN}" for h in more)]
     return {
-        "mode": "router",
-        "listen/endpoints": [here, *(f"tcp/{_host(h)}:{port}#{_TRY_AGAIN}" for h in more)],
-        "listen/timeout_ms": -1,  # without end: else nothing is tried again
-        "listen/exit_on_failure": True,
-        "connect/endpoints": [],
-        "scouting/multicast/enabled": False,
-        "timestamping/enabled": True,
-        "adminspace/enabled": False,
-        "transport/shared_memory/enabled": False,
-        "transport/link/rx/max_message_size": MAX_MESSAGE,
+        "mode": "'router'",
+        "listen/endpoints": repr(endpoints),
+        "listen/timeout_ms": "-1",  # without end: else nothing is tried again
+        "listen/exit_on_failure": "true",
+        "connect/endpoints": "[]",
+        "scouting/multicast/enabled": "false",
+        "timestamping/enabled": "true",
+        "adminspace/enabled": "false",
+        "transport/shared_memory/enabled": "false",
+        "transport/link/rx/max_message_size": str(MAX_MESSAGE),
     }
 
 
@@ -51,7 +51,7 @@ class Router:
         """Raises OSError when it cannot listen at the loopback."""
         config = zenoh.Config()
         for name, value in settings(port, hosts).items():
-            config.insert_json5(name, json.dumps(value))
+            config.insert_json5(name, value)
         try:
             _check_free(port)
             self._session = zenoh.open(config)

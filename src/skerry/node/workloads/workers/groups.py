@@ -218,7 +218,8 @@ class WorkerGroups:
 
     async def _scripts(self, spec: WorkerSpec, look: Look) -> Scripts:
         found = await asyncio.to_thread(self._scan, Path(spec.scripts), list(look.files))
-        return Scripts(dict(look.files), list(found.models), list(found.doubts))
+        doubts, refused = list(found.doubts), dict(found.refused)
+        return Scripts(dict(look.files), list(found.models), doubts, refused)
 
     async def _look(self, name: str, spec: WorkerSpec) -> Look:
         """One look at a time for each group: what hangs would hang again."""

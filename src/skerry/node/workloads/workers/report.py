@@ -108,6 +108,7 @@ def _status(
         restarts=[WorkerRestart(one.at, one.cause, one.detail) for one in past],
         models=row.scripts.models,
         doubts=row.scripts.doubts,
+        refused=row.scripts.refused,
         image="" if container is None else container.image,
         gpus=container is not None and container.gpus is not None,
     )

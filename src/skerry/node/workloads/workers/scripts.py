@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from fnmatch import fnmatchcase
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,8 @@ MAX_SCANNED = 256 * 1024
 """Bytes of a file in which models are looked for: parsing more would hold up the agent."""
 
 MAX_DOUBTS = 20
+_SHOWN = 80
+"""Characters of an id that cannot be one."""
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -34,10 +37,11 @@ class Look(msgspec.Struct, frozen=True):
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What scripts load, and what about them could not be understood."""
+    """What scripts load, and what about them could not be understood. `refused`: ids that cannot be a model's, and why."""
 
     models: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
+    refused: Mapping[str, str] = {}
 
 
 Scan = Callable[[Path, Iterable[str]], Found]
@@ -51,7 +55,9 @@ def models_named(directory: Path, names: Iterable[str]) -> Found:
     doubts: list[str] = []
     scan = scan_files(_texts(directory, names, doubts))
     doubts += [f"{each.file}:{each.line}: {each.cause}" for each in scan.unknown]
-    return Found(tuple(scan.models), tuple(doubts[:MAX_DOUBTS]))
+    refused = {each.model[:_SHOWN]: f"{each.file}:{each.line}: {each.cause}" for each in scan.unknown if each.model}  # fmt: skip
+    few = dict(islice(refused.items(), MAX_DOUBTS))
+    return Found(tuple(scan.models), tuple(doubts[:MAX_DOUBTS]), few)
 
 
 def look_at(worker: WorkerSpec) -> Look:
