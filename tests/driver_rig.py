@@ -118,9 +118,17 @@ class Rig:
         return self.directory / "secrets" / workload / instance
 
     async def look(self) -> dict[str, Assignment]:
-        """What is wanted now."""
+        """What is wanted now, whichever agent says so (`refreshes`)."""
         await self.workloads.look()
-        return {one.workload: one for one in self.workloads.wanted()}
+        return {
+            one.workload: replace(one, local=replace(one.local, refreshes=None))
+            for one in self.workloads.wanted()
+        }
+
+    async def refreshes(self, workload: str) -> int | None:
+        """How often a newer image was asked for, now."""
+        await self.workloads.look()
+        return {one.workload: one for one in self.workloads.wanted()}[workload].local.refreshes
 
     async def launch(self, instance: str = "i1") -> Launch:
         """Of the only driver that is wanted."""

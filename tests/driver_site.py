@@ -1,4 +1,4 @@
-"""A device whose drivers are containers, beside its hub."""
+"""A device whose drivers are containers of a real engine."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ UP_WITHIN, ENDS_WITHIN = 30.0, 10.0
 """Seconds, of a boot and of an agent's end with a hub that never answers (case 5)."""
 
 
-async def test_case_9_10_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
+async def test_case_9_a_linked_twins_driver_runs_as_documented_and_a_foreign_ones_does_not(
     short_dir: Path, engine: TestEngine
 ) -> None:
     async with drivers(short_dir, engine) as rig:
@@ -132,7 +132,7 @@ async def test_case_21_a_driver_that_exits_at_once_is_told_of(
         assert told["description"].endswith("https://docs.cyberwave.com")
 
 
-async def test_case_22_the_fifth_restart_stops_it_for_good_and_the_mark_outlives_the_agent(
+async def test_the_fifth_restart_stops_it_for_good_and_the_mark_outlives_the_agent(
     short_dir: Path, engine: TestEngine
 ) -> None:
     async with drivers(short_dir, engine) as rig:
@@ -207,7 +207,7 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         await eventually(shipped, "the hub has what the pull says, with the driver's log")
 
 
-async def test_case_30_31_32_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
+async def test_case_31_a_restart_pushes_first_is_done_once_and_leaves_other_containers_alone(
     short_dir: Path, docker_engine: TestEngine
 ) -> None:
     async with drivers(short_dir, docker_engine) as rig:

@@ -68,7 +68,7 @@ async def _works_without_a_hub(site: CyberwaveSite, twin: dict[str, object]) -> 
     await site.tells(driver, active=arm)
     assert await _seconds_until_up(site, driver) <= UP_WITHIN
     assert site.count(driver, configured="arm") > 0
-    for hook in ("pinned", "joints", "event"):
+    for hook in ("pinned", "wildcard", "joints", "event"):
         await site.hears(hook, FRAMES)
     await site.site.hub.start()
     await eventually(lambda: site.has(arm, 2 * FRAMES), "the hub has events of the driver")

@@ -127,8 +127,12 @@ async def test_a_restart_ends_workers_first_and_starts_them_last(short_dir: Path
     async with cyberwave_site(short_dir) as site:
         story = Story(short_dir)
         work(site, story)
+        script = site.config / "workers" / "a.py"
+        script.unlink()
         _ = await site.join(story.driver())
-        await eventually(lambda: len(story.lines) == 2, "both run")
+        await story.goes("driver is started")
+        script.write_text("print('x')\n")
+        await story.goes("driver is started", "worker is started")
         story.forget()
         assert (await site.order("restart_edge_core")).message == "restarted"
         await story.goes(
@@ -152,7 +156,7 @@ async def test_a_router_that_cannot_start_keeps_nobody_down(short_dir: Path) -> 
             site.node.prefix = ["env", "ZENOH_ROUTER_ENABLED=true", f"ZENOH_ROUTER_PORT={port}"]
             work(site, story)
             [arm] = await site.join(story.driver())
-            await eventually(lambda: len(story.lines) == 2, "both run", 60)
+            await eventually(lambda: "driver is started" in story.lines, "the driver runs", 60)
             await site.power_off()
             story.forget()
             await site.node.start()

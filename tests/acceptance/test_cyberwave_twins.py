@@ -140,7 +140,7 @@ async def test_case_29_a_refresh_reaches_a_driver_that_has_the_file_open(tmp_pat
         assert len(await site.edits()) == 1
 
 
-async def test_case_28_edits_of_both_sides_meet_by_field(tmp_path: Path) -> None:
+async def test_edits_of_both_sides_meet_by_field(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         await site.node.sync_off()
         device.drive(position_x=2.5)

@@ -112,15 +112,21 @@ async def test_what_is_unclear_is_shown_and_holds_up_nothing(short_dir: Path) ->
     scripts.mkdir()
     save(scripts)
     (scripts / "b.py").write_text("def f(x, models): models.load(x)\n")
+    (scripts / "cyberwave.yml").write_text("models: [../../etc/passwd]\n")
     async with installation(short_dir) as site:
         shell = CommandLine(site)
         node = await group(site, scripts)
         await eventually(partial(node.runs, "cam"), "it runs")
         shown = await shell.run("worker", "status")
-        assert "unclear   b.py:1: «x» cannot be known without running it" in shown.out, shown.out
+        for doubt in (
+            "b.py:1: «x» cannot be known without running it",
+            "cyberwave.yml:1: «../../etc/passwd» cannot be the name of a file",
+        ):
+            assert f"unclear   {doubt}" in shown.out, shown.out
+            assert f"models of worker group «cam» are unclear: {doubt}" in node.log.read_text()
 
 
-async def test_case_38_a_worker_that_only_wishes_starts_without_what_cannot_be_had(
+async def test_a_worker_that_only_wishes_starts_without_what_cannot_be_had(
     short_dir: Path,
 ) -> None:
     scripts = short_dir / "w"

@@ -119,7 +119,12 @@ async def _is_told_by_the_store(shell: CommandLine) -> None:
     assert (found.scripts, found.change, found.automatic) == (["a.py"], None, 1)
     shown = await shell.run("worker", "status")
     assert "crash: ended: signal 9" in shown.out
-    assert (await shell.run("worker", "health")).code == 2
+    health = await shell.run("worker", "health")
+    assert health.code == 2
+    assert "cam: breaker closed, 1 automatic restarts in 5 minutes" in health.out
+    assert [line.split("Z  ")[1] for line in health.out.splitlines() if "Z  " in line] == [
+        f"{one.cause}: {one.detail}" for one in found.restarts
+    ]
     assert (await shell.run("worker", "start")).code == 1
 
 

@@ -167,7 +167,7 @@ async def test_an_environment_is_one_whatever_way_its_uuid_is_written(tmp_path: 
     assert (await config_in(tmp_path).open()).environment == ENVIRONMENT
 
 
-async def test_case_6_without_an_environment_it_lives_with_a_warning(tmp_path: Path) -> None:
+async def test_without_an_environment_it_lives_with_a_warning(tmp_path: Path) -> None:
     assert (await config_in(tmp_path).open()).environment == ""
     put(tmp_path / "environment.json", {"uuid": "not-a-uuid"})
     config = await config_in(tmp_path).open()

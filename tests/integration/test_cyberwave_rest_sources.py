@@ -33,7 +33,9 @@ def captured(kind: Kind, record: Record) -> Submission:
     return Submission(kind, "gate", None, 0, record.at, 0, "synced", [(lane, [record])])
 
 
-async def test_case_39_weights_come_from_this_node_without_any_token(short_dir: Path) -> None:
+async def test_case_39_another_host_sees_no_authorization_and_workers_have_weights_of_this_node(
+    short_dir: Path,
+) -> None:
     """And what the node itself fetches from elsewhere: `test_the_credentials_go_to_the_hub_alone`."""
     async with serve_files(FileServer({"/w": DATA})) as elsewhere, rest_site(short_dir) as site:
         async with model_rig(short_dir) as rig:

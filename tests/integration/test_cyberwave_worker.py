@@ -2,125 +2,44 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.wanted_workers import ENVIRONMENT, NAME, OTHER, PLAIN, TWIN, Site
 
-from skerry.keeper.log_rules import LogRules
-from skerry.kit.bell import Bell
-from skerry.kit.clock import Clock, SystemClock
-from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Transient
-from skerry.node.broker.granting import Granting
 from skerry.node.drivers import worker
-from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
-from skerry.node.ports import ContainerLaunch, Launch, ProcessLaunch
-from skerry.node.twin_ports import DeviceConfig
+from skerry.node.ports import ContainerLaunch
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
 from skerry.wire.models import ModelFile, ModelSource, ModelSpec
-from skerry.wire.workload import Assignment
-
-ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
-TWIN, OTHER = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
-NAME = "cyberwave-worker-11111111"
-PLAIN = "cyberwaveos/edge-ml-worker:latest"
-
-
-class Site:
-    """A device; each field may be changed, with a ring of `bell`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "config"
-        (self.directory / "workers").mkdir(parents=True)
-        self.run = directory / "run"
-        self.config = DeviceConfig("fp", "cw_device", ENVIRONMENT)
-        self.twins = [TWIN]
-        self.workflows: list[str] = []
-        self.gpus: bool | None = False
-        """None: no engine answers."""
-        self.problems: dict[str, str] = {}
-        self.running: Mapping[str, Assignment] = {}
-        self.barred = ""
-        self.command: tuple[str, ...] = ()
-        self.bell = Bell()
-        self.clock: Clock = SystemClock()
-        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
-        self.workloads = self.again()
-
-    def again(self) -> WorkerWorkloads:
-        """What the next agent has."""
-        sources = WorkerSources(
-            config=lambda: self.config,
-            twins=lambda: self.twins,
-            workflows=lambda: self.workflows,
-            gpus=self._gpus,
-            image_problem=lambda image: self.problems.get(image, ""),
-            running=lambda: self.running,
-            barred=lambda: self.barred,
-            command=self.command,
-        )
-        places = WorkerPlaces(
-            self.directory, self.run / "status", self.run / "views", self.run / "models", self.run / "bus",
-            lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
-        )  # fmt: skip
-        return WorkerWorkloads(
-            sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=self.clock
-        )
-
-    async def _gpus(self) -> bool:
-        if self.gpus is None:
-            raise Transient("no container engine answers")
-        return self.gpus
-
-    def script(self, name: str = "a.py") -> Path:
-        path = self.directory / "workers" / name
-        path.write_text("print('x')\n")
-        return path
-
-    async def look(self) -> Assignment | None:
-        await self.workloads.look()
-        return next(iter(self.workloads.wanted()), None)
-
-    async def image(self) -> str:
-        found = await self.look()
-        assert found is not None
-        assert found.spec.container is not None
-        return found.spec.container.image
-
-    @contextlib.asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.workloads.follow())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-
-def _usual(assignment: Assignment, instance: str) -> Launch:
-    spec = assignment.spec
-    models = Path(f"/view-of-{len(assignment.models)}") if assignment.models else None
-    common = Launch(
-        instance=instance, workload=spec.name, environment=dict.fromkeys(("HOME", "PATH", "LANG"), "/"), strict=False,
-        log=Path("/l"), log_rules=LogRules(1, 1, None, known=True, patterns=[]), models=models,
-    )  # fmt: skip
-    fields = msgspec.structs.asdict(common)
-    if spec.container is None:
-        return ProcessLaunch(**fields, command=("x",), directory=Path("/"), limits={}, home=Path("/"))  # fmt: skip
-    return ContainerLaunch(
-        **fields, spec=spec.container, resources=spec.resources, socket=Path("/s/sock")
-    )
 
 
 @pytest.fixture
 def site(tmp_path: Path) -> Site:
     return Site(tmp_path)
+
+
+async def test_it_is_told_when_the_workers_may_start(site: Site) -> None:
+    site.waits = "waits until drivers are started: arm"
+    site.script()
+    await site.workloads.look()
+    assert [one.local.waits for one in site.workloads.wanted()] == [site.waits]
+    told, site.waits = site.workloads.told.count, ""
+    await site.workloads.look()
+    assert site.workloads.told.count == told + 1
+
+
+async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(site: Site) -> None:
+    site.script()
+    await site.workloads.look()
+    [before] = site.workloads.wanted()
+    site.running, site.workloads = {NAME: before}, site.again()
+    for why, expected in (("", 0), ("everything is restarted", 1), ("", 1), ("again", 2)):
+        await site.workloads.hold(why)
+        await site.workloads.look()
+        assert [one.local.refreshes for one in site.workloads.wanted()] == [expected]
 
 
 async def test_case_33_nothing_is_wanted_without_a_script(site: Site) -> None:
@@ -191,7 +110,7 @@ async def test_the_order_of_twins_restarts_nothing_and_another_twin_does(site: S
     assert after.spec != before.spec
 
 
-async def test_case_46_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
+async def test_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None:
     site.script()
     site.gpus = True
     assert await site.image() == f"{PLAIN}-gpu"

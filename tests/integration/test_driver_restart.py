@@ -39,6 +39,7 @@ class Site:
         self.ends = asyncio.Event()
         self.ends.set()
         self.lingers: set[str] = set()
+        self.lacks: dict[str, str] = {}
         deeds = Deeds(
             lambda: self.do("sync"), lambda: self.do("clear"), self.exchange, lambda: ["t"], lambda: self.do("again")
         )  # fmt: skip
@@ -49,7 +50,8 @@ class Site:
 
     def statuses(self) -> list[WorkloadStatus]:
         return [
-            WorkloadStatus(name, Generation(0, 1), phase, 0) for name, phase in self.phases.items()
+            WorkloadStatus(name, Generation(0, 1), phase, 0, message=self.lacks.get(name, ""))
+            for name, phase in self.phases.items()
         ]
 
     async def do(self, deed: str) -> None:
@@ -84,7 +86,8 @@ class Held:
             await self.site.ends.wait()
         lingers = self.name in self.site.lingers and self.site.phases[self.name] == "running"
         down: Phase = "stopping" if lingers else "stopped"
-        self.site.phases[self.name] = down if why else "running"
+        up: Phase = "pending" if self.name in self.site.lacks else "running"
+        self.site.phases[self.name] = down if why else up
         self.site.news.ring()
 
     def names(self) -> Collection[str]:
@@ -112,7 +115,7 @@ def store(writer: SqliteWriter) -> DriverStore:
 STEPS = ["sync", "exchange", "hold worker", "hold driver", "hold driver", "hold worker", "clear", "exchange", "sync", "again", "release driver", "release worker"]  # fmt: skip
 
 
-async def test_case_30_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
+async def test_changes_are_pushed_first_then_all_stop_and_everything_starts_anew(
     store: DriverStore,
 ) -> None:
     site = Site(store)
@@ -194,6 +197,14 @@ async def test_a_restart_that_a_kill_has_cut_goes_on_in_the_next_agent(
         assert await later.restart.restart_edge_core("r1") == "restarted"
     assert later.deeds.count("again") == 1
     assert not later.alerts.of("edge_core_restart")
+
+
+async def test_what_cannot_be_started_is_not_waited_for(store: DriverStore) -> None:
+    site = Site(store)
+    site.lacks["driver"] = "cannot start workload «driver»: its image is not here"
+    async with site.runs():
+        words = await site.restart.restart_edge_core("r1")
+    assert words == "restarted; not running: driver"
 
 
 async def test_without_a_hub_it_restarts_with_what_is_here(store: DriverStore) -> None:

@@ -184,7 +184,7 @@ async def test_case_23_four_restarts_in_a_minute_are_nobodys_concern(watched: Wa
     assert not await watched.held()
 
 
-async def test_case_22_the_fifth_restart_stops_and_marks_it_and_the_alert_says_all(
+async def test_the_fifth_restart_stops_and_marks_it_and_the_alert_says_all(
     watched: Watched,
 ) -> None:
     await watched.see("running")

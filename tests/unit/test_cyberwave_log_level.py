@@ -26,9 +26,7 @@ def levels() -> Iterator[None]:
     ("said", "level"),
     [("DEBUG", logging.DEBUG), ("error", logging.ERROR), ("warn", logging.WARNING), ("loud", logging.INFO)],
 )  # fmt: skip
-def test_case_52_the_documented_variable_is_about_drivers_and_workers(
-    said: str, level: int
-) -> None:
+def test_the_documented_variable_is_about_drivers_and_workers(said: str, level: int) -> None:
     other = logging.getLogger(OTHER).getEffectiveLevel()
     set_log_level({"CYBERWAVE_EDGE_LOG_LEVEL": said})
     assert logging.getLogger(ABOUT).getEffectiveLevel() == level

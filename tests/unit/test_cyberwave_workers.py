@@ -91,7 +91,7 @@ def host(body: dict[str, object]) -> dict[str, object]:
     return msgspec.convert(body["HostConfig"], dict[str, object])
 
 
-def test_case_34_a_worker_gets_exactly_the_documented_variables() -> None:
+def test_a_worker_gets_exactly_the_documented_variables() -> None:
     body = created(plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_GPU_MEM_FRACTION="0.5"))
     assert env(body) == {
         "CYBERWAVE_API_KEY": TOKEN,
@@ -185,7 +185,7 @@ def test_a_small_device_keeps_some_memory_for_itself(
         ),
     ],
 )
-def test_case_46_the_image_for_gpus_is_tried_first(
+def test_the_image_for_gpus_is_tried_first(
     variables: dict[str, str], gpu: bool, tried: tuple[str, ...]
 ) -> None:
     assert images(knobs_of(variables), gpu=gpu) == tried
@@ -194,7 +194,7 @@ def test_case_46_the_image_for_gpus_is_tried_first(
 @pytest.mark.parametrize(
     ("said", "told", "shares"), [("", "true", True), ("true", "true", True), ("0", "false", False)]
 )
-def test_case_44_shared_memory_has_both_names_and_is_that_of_the_containers(
+def test_shared_memory_has_both_names_and_is_that_of_the_containers(
     said: str, told: str, *, shares: bool
 ) -> None:
     """Not the device's own, in which the node has the gate's journal and secrets of workloads."""

@@ -147,8 +147,24 @@ def test_nothing_runs_for_nothing() -> None:
     bus.serve([TWIN])
     assert bus.wanted() == []
     assert "needs cyberwave.zenoh_router" in bus.problem
+
+
+def test_files_are_shared_with_wildcards_also_where_nothing_is_recorded() -> None:
     bus = BusWorkloads(BusPlan(router=False, directories="/data"), zenoh=True)
     bus.serve([TWIN])
+    assert order_of(bus) == BusOrder(directories="/data")
+
+
+def test_another_plan_holds_at_once() -> None:
+    bus = BusWorkloads(BusPlan(router=False), zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1"])
+    rung = bus.told.count
+    bus.take(BusPlan(router=False))
+    assert (bus.wanted(), bus.told.count, bus.endpoint()) == ([], rung, "")
+    bus.take(BusPlan(router=True, port=7448))
+    assert order_of(bus) == BusOrder(port=7448, hosts=["172.17.0.1"])
+    assert (bus.told.count, bus.endpoint()) == (rung + 1, "tcp/127.0.0.1:7448")
+    bus.take(BusPlan(router=False))
     assert bus.wanted() == []
 
 

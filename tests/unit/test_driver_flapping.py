@@ -37,7 +37,7 @@ def flaps(mark: DriverMark, seconds: float, rule: Rule = RULE) -> bool:
     return loops(mark, START + int(seconds * NS), rule)
 
 
-def test_case_22_23_more_than_four_restarts_in_a_minute_are_a_loop_and_four_are_none() -> None:
+def test_case_23_more_than_four_restarts_in_a_minute_are_a_loop_and_four_are_none() -> None:
     assert not flaps(after(1, 2, 3, 4), 5)
     assert flaps(after(1, 2, 3, 4, 5), 5)
     assert after(1, 2, 3, 4, 5).total == 5
@@ -45,7 +45,7 @@ def test_case_22_23_more_than_four_restarts_in_a_minute_are_a_loop_and_four_are_
 
 @pytest.mark.parametrize("pause", [0.05, 1, 11.9])
 def test_every_end_counts_whenever_it_happens(pause: float) -> None:
-    """Case 22: the reference looks every 15 s and never flags one that ends at once."""
+    """The reference looks every 15 s and never flags one that ends at once."""
     mark = after(*(pause * n for n in range(1, 6)))
     assert flaps(mark, pause * 5)
 
@@ -57,7 +57,7 @@ def test_ends_that_are_further_apart_are_none() -> None:
 
 
 @pytest.mark.parametrize(("threshold", "ends"), [(1, 2), (2, 3), (9, 10)])
-def test_case_24_threshold_and_window_are_the_devices(threshold: int, ends: int) -> None:
+def test_threshold_and_window_are_the_devices(threshold: int, ends: int) -> None:
     rule = Rule(threshold, 10.0)
     times = [0.5 * n for n in range(1, ends + 1)]
     assert flaps(after(*times, rule=rule), times[-1], rule)

@@ -93,7 +93,7 @@ async def test_case_7_every_twin_is_heard_of_each_five_seconds_until_a_driver_ru
         assert await site.after(0) == 8
 
 
-async def test_case_8_interval_and_prefix_are_the_devices() -> None:
+async def test_interval_and_prefix_are_the_devices() -> None:
     site = Site()
     variables = {
         "CYBERWAVE_EDGE_HEALTH_PUBLISH_INTERVAL_SECONDS": "2",

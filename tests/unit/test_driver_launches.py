@@ -40,7 +40,7 @@ def mount(source: str, target: str, *, writable: bool = False) -> dict[str, obje
     return {"Type": "bind", "Source": source, "Target": target, "ReadOnly": not writable}
 
 
-async def test_case_10_a_driver_has_exactly_the_documented_environment(tmp_path: Path) -> None:
+async def test_a_driver_has_exactly_the_documented_environment(tmp_path: Path) -> None:
     launch = await Rig(tmp_path, twin(), camera()).launch()
     assert launch.environment == {
         "CYBERWAVE_API_KEY": token_of(b"secret", "i1"),

@@ -53,7 +53,7 @@ def test_case_13_a_camera_child_is_given_to_its_parents_driver() -> None:
     assert not found.troubles
 
 
-def test_case_14_a_camera_whose_parent_is_not_of_this_device_has_a_driver_of_its_own() -> None:
+def test_a_camera_whose_parent_is_not_of_this_device_has_a_driver_of_its_own() -> None:
     assert only(camera()).twin == CAMERA
 
 
@@ -76,7 +76,7 @@ def test_case_15_the_most_specific_key_of_the_platform_is_taken() -> None:
     assert "no driver is for linux-x86_64" in trouble(twin(drivers=drivers))
 
 
-def test_case_14_the_driver_for_a_childs_model_comes_before_those_of_the_platform() -> None:
+def test_the_driver_for_a_childs_model_comes_before_those_of_the_platform() -> None:
     drivers = {"default": driver(), "example/standard-cam": driver("example/with-camera:1")}
     assert only(twin(drivers=drivers), camera()).driver.image == "example/with-camera:1"
     gripper = replace(
@@ -100,7 +100,7 @@ def test_the_assets_drivers_are_taken_where_the_twin_has_none() -> None:
     assert only(served).driver.image == "example/asset:2"
 
 
-def test_case_16_17_a_twin_without_drivers_is_told_of_and_the_others_run() -> None:
+def test_case_17_a_twin_without_drivers_is_told_of_and_the_others_run() -> None:
     found = plans(twin(), twin(OTHER, x=1))
     assert [plan.twin for plan in found.drivers] == [ARM]
     assert [(one.twin, one.kind) for one in found.troubles] == [(OTHER, "error")]
@@ -126,7 +126,7 @@ def test_two_twins_whose_first_digits_are_equal_have_containers_of_different_nam
     assert only(twin()).name == f"cyberwave-driver-{ARM[:8]}"
 
 
-def test_case_10_an_image_without_a_tag_has_that_of_the_environment() -> None:
+def test_an_image_without_a_tag_has_that_of_the_environment() -> None:
     bare = twin(drivers={"default": "registry:5000/arm"})
     assert (
         only(bare, on=device(HERE, CYBERWAVE_ENVIRONMENT="Dev")).driver.image
@@ -145,7 +145,7 @@ def test_an_override_replaces_the_image_and_its_params() -> None:
         assert (plan.driver.image, plan.variables) == ("mine/arm:3", {})
 
 
-def test_case_12_the_last_network_counts_and_the_node_is_reached_by_its_address_there() -> None:
+def test_the_last_network_counts_and_the_node_is_reached_by_its_address_there() -> None:
     plan = only(twin(ARM, "--network", "one", "--net=two"), one="10.0.0.1", two="10.0.1.1")
     assert (plan.network, plan.host) == ("two", "10.0.1.1")
     assert (only(twin()).network, only(twin()).host) == ("host", "127.0.0.1")

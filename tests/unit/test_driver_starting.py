@@ -131,7 +131,7 @@ def test_one_that_had_failed_and_is_steady_later_is_told_of() -> None:
     assert told((20, "running", 4), (25, "running", 4), start=failed) == [Runs()]
 
 
-def test_case_18_a_pull_is_told_and_so_is_that_the_image_cannot_be_had() -> None:
+def test_a_pull_is_told_and_so_is_that_the_image_cannot_be_had() -> None:
     pulling = status("pending", message="pulling image x: 1 MB of 2 MB, 0 of 1 layers")
     start, words = looked(Start(), pulling, 0)
     assert words == [Began(), Came("pull_started")]

@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.node.store.instances import History
@@ -149,3 +150,11 @@ def test_nothing_is_given_up_and_nothing_spins(
             assert wait >= policy.delay / 2 - 1e-6, "never twice at once"
         assert len(verdict.history.failures) <= policy.attempts, "the row stays small"
         history, now = verdict.history, verdict.due
+
+
+def test_where_every_exit_counts_code_0_trips_the_breaker_as_a_failure_does() -> None:
+    policy = Restart(attempts=3, window=60.0, delay=1.0, counts="exits")
+    assert delays([OK, FAILED, OK, OK], policy)[2:] == [-1.0, -1.0]
+    assert -1.0 not in delays([OK] * 5, replace(policy, counts="failures"))
+    never = replace(policy, policy="on-failure")
+    assert judge(OK, policy=never).phase == "succeeded"

@@ -81,6 +81,7 @@ specs = st.builds(
         max_delay=st.floats(10.0, 86400.0),
         reset_after=st.floats(1, 365 * 86400.0),
         attempts=st.integers(1, 1000),
+        counts=st.sampled_from(["failures", "exits"]),
     ),
     stop=st.builds(Stop, signal=st.sampled_from(SIGNALS), grace=st.just(0.0) | seconds),
     ready=st.none() | ready,

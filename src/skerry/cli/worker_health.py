@@ -8,7 +8,7 @@ from typing import Literal
 import msgspec
 
 from skerry.kit.clock import iso
-from skerry.wire.local import WorkerStatus
+from skerry.wire.local import WorkerRestart, WorkerStatus
 
 Health = Literal["ok", "degraded", "down"]
 
@@ -23,11 +23,23 @@ class Reason(msgspec.Struct, frozen=True):
     reason: str
 
 
+class History(msgspec.Struct, frozen=True):
+    """A group's restarts, newest first, and its breaker, which is open until `until` (ns since 1970; None: not known)."""
+
+    workload: str
+    breaker: Literal["closed", "open"]
+    until: int | None
+    automatic: int
+    """Automatic restarts within the last five minutes."""
+    restarts: list[WorkerRestart]
+
+
 class Judgement(msgspec.Struct, frozen=True):
-    """The worst of all reasons, and each of them."""
+    """The worst of all reasons, each of them, and every group's history."""
 
     health: Health
     reasons: list[Reason]
+    groups: list[History] = []
 
 
 def judge(groups: Sequence[WorkerStatus], *, node_runs: bool) -> Judgement:
@@ -38,7 +50,19 @@ def judge(groups: Sequence[WorkerStatus], *, node_runs: bool) -> Judgement:
     for group in groups:
         reasons += _reasons(group)
     worst = max(reasons, key=lambda reason: EXIT_CODES[reason.health], default=None)
-    return Judgement("ok" if worst is None else worst.health, reasons)
+    health = "ok" if worst is None else worst.health
+    return Judgement(health, reasons, [_history(group) for group in groups])
+
+
+def _history(group: WorkerStatus) -> History:
+    is_open = group.suspended_until is not None or group.status.phase == "tripped"
+    return History(
+        group.status.workload,
+        "open" if is_open else "closed",
+        group.suspended_until,
+        group.automatic,
+        group.restarts,
+    )
 
 
 def _reasons(group: WorkerStatus) -> Iterator[Reason]:

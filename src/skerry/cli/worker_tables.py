@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 
 from skerry.cli.output import Cell, Line, Table, ago, number, word, words
-from skerry.cli.worker_health import Judgement
+from skerry.cli.worker_health import History, Judgement
 from skerry.kit.clock import NS, iso
 from skerry.kit.units import format_duration, format_size
 from skerry.wire.local import WorkerStatus
@@ -46,10 +46,22 @@ def worker_table(
 
 
 def health_table(judged: Judgement) -> Table:
-    """One row for each reason, or one that says that there is none."""
+    """One row for each reason, or one that says that there is none; above them the breakers, and all restarts on record."""
     rows = [(word(each.health), each.workload, each.reason) for each in judged.reasons]
     well = [(word("ok"), "", "every worker group runs")]
-    return Table(("HEALTH", "GROUP", "REASON"), rows or well, judged)
+    lead = [line for group in judged.groups for line in _history(group)]
+    return Table(("HEALTH", "GROUP", "REASON"), rows or well, judged, lead=lead)
+
+
+def _history(group: History) -> Iterator[Line]:
+    until = "" if group.until is None else f" until {iso(group.until)}"
+    style = "red" if group.breaker == "open" else ""
+    yield Line(
+        f"{group.workload}: breaker {group.breaker}{until}, {group.automatic} automatic restarts in 5 minutes",
+        style,
+    )
+    for one in group.restarts:
+        yield Line(f"  {iso(one.at)}  {one.cause}: {one.detail}")
 
 
 def _up(group: WorkerStatus, now_ns: int) -> Cell:

@@ -319,6 +319,7 @@ _FIELDS = {
             "reset_after": duration,
             "attempts": integer,
             "window": duration,
+            "counts": one_of("failures", "exits"),
         }
     ),
     "stop": section({"signal": one_of(*spec_rules.SIGNALS), "grace": duration}),

@@ -94,7 +94,7 @@ class Programs:
         self._parts, self._gate, self._twins = parts, gate, twins
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
         self._engine = EngineQuestions(parts.containers)
-        self.bus = self._bus()
+        self.bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
         self.worker = self._worker()
         self.room = DriverRoom(self._driver_parts())
         self.drivers = self.room.workloads
@@ -113,6 +113,7 @@ class Programs:
         twins = self._twins
         self.room.follow(loops)
         loops.start(self._listen, name="addresses for containers")
+        loops.start(self._follow_bus, name="data bus")
         loops.start(self._sweep, name="shared memory that is left")
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
@@ -175,11 +176,15 @@ class Programs:
             Ring(sealed=self._parts.opened.cipher.seals),
         )
 
-    def _bus(self) -> BusWorkloads:
-        bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
-        if bus.problem:
-            log.warning("%s", bus.problem)
-        return bus
+    async def _follow_bus(self) -> None:
+        """What cannot be had is told once."""
+        told, seen = "", self._twins.directory.changed.count
+        while True:
+            if self.bus.problem not in ("", told):
+                log.warning("%s", self.bus.problem)
+            told = self.bus.problem
+            seen = await self._twins.directory.changed.after(seen)
+            self.bus.take(self._bus_plan())
 
     def _router(self) -> Assignment | None:
         return next(iter(self.bus.wanted()), None) if self.bus.endpoint() else None
@@ -197,7 +202,7 @@ class Programs:
         return DriverParts(
             served=twins.served,
             device=self._device,
-            changes=[twins.rows.changed, twins.directory.changed],
+            changes=[twins.rows.changed, twins.directory.changed, self.bus.told],
             sync_files=twins.syncing.look,
             clear_files=twins.syncing.clear,
             exchange=self._exchange,
@@ -268,7 +273,13 @@ class Programs:
             device_memory(),
             self._shared_memory(),
         )
-        changes = [twins.rows.changed, twins.directory.changed, twins.workflows.changed, parts.containers.changed]  # fmt: skip
+        changes = [
+            twins.rows.changed,
+            twins.directory.changed,
+            twins.workflows.changed,
+            parts.containers.changed,
+            self.bus.told,
+        ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,
             disk=RealDisk(), clock=parts.host.clock,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -22,7 +22,7 @@ from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
-from skerry.node.broker.children import BrokerWorkloads
+from skerry.node.broker.children import BROKER, BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.broker.pongs import Pongs
@@ -67,9 +67,7 @@ class CyberwaveRoom:
         self._plan = gate_plan(parts)
         self.directory, self._legacy = config_directory(parts)
         self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
-        self._left = LeftRunning(
-            lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
-        )
+        self._left = LeftRunning(self._running)
         self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
@@ -93,6 +91,7 @@ class CyberwaveRoom:
 
     async def _open(self) -> None:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
+        self.broker.take_up(self._running().get(BROKER))
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
@@ -204,6 +203,10 @@ class CyberwaveRoom:
                 f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
         return self.environment
+
+    def _running(self) -> Mapping[str, Assignment]:
+        parts = self._parts
+        return running_of(parts.instances.load(), parts.host.clock.boot_id())
 
     def _prefix(self) -> str:
         """What the device's topics begin with now."""

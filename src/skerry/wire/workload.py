@@ -138,7 +138,8 @@ class Restart(_Part, frozen=True):
     """What follows an exit. First restart at once, then `delay` × 2ⁿ up to `max_delay`.
 
     After `attempts` failures within `window` seconds the breaker opens: nothing is started until
-    `window` has passed, then one try (half-open). A life of `reset_after` seconds forgets all failures.
+    `window` has passed, then one try (half-open). A life of `reset_after` seconds forgets all failures. `counts` says
+    whether an exit with code 0 is one, too, for programs that are not meant to end.
     """
 
     policy: Literal["never", "on-failure", "always"] = "always"
@@ -147,6 +148,7 @@ class Restart(_Part, frozen=True):
     reset_after: float = 60.0
     attempts: int = 10
     window: float = 600.0
+    counts: Literal["failures", "exits"] = "failures"
 
 
 class Stop(_Part, frozen=True):

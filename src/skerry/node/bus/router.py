@@ -63,11 +63,22 @@ class BusWorkloads:
 
     def __init__(self, plan: BusPlan, *, zenoh: bool) -> None:
         self.told = Bell()
+        self._zenoh = zenoh
         self._plan = plan
-        self._port = plan.port if plan.router and zenoh else None
+        self._twins: Sequence[str] = ()
+        self._hosts: Sequence[str] = ()
         self._wanted: list[Assignment] = []
-        self.problem = _problem(plan, zenoh=zenoh)
+
+    @property
+    def problem(self) -> str:
         """What is asked for and cannot be had, for people; empty: nothing."""
+        return _problem(self._plan, zenoh=self._zenoh)
+
+    def take(self, plan: BusPlan) -> None:
+        """From now on as this plan says."""
+        if plan != self._plan:
+            self._plan = plan
+            self.serve(self._twins, self._hosts)
 
     def serve(
         self,
@@ -82,18 +93,19 @@ class BusWorkloads:
         The router begins anew when one of them has changed: peers know each other by then and go on. While not all
         addresses are known (`all_known`), those of what is `running` hold.
         """
-        plan = self._plan
+        plan, port = self._plan, self._port()
         if not all_known:
             hosts = [*hosts, *_hosts_of(running, *self._wanted)]
+        self._twins, self._hosts = twins, hosts
         order = BusOrder(
-            port=self._port,
-            hosts=sorted({*hosts} - {HERE}) if self._port else [],
+            port=port,
+            hosts=sorted({*hosts} - {HERE}) if port else [],
             directories=plan.directories,
             twins=sorted(twins) if plan.rules else [],
             rules=list(plan.rules),
             ring=plan.ring,
         )
-        needed = self._port is not None or bool(plan.directories and plan.rules)
+        needed = port is not None or bool(plan.directories)
         wanted = [own_assignment(_spec(order))] if needed else []
         if wanted != self._wanted:
             self._wanted = wanted
@@ -101,9 +113,10 @@ class BusWorkloads:
 
     def endpoint(self, host: str = HERE) -> str:
         """ZENOH_CONNECT of what reaches this device at `host`; empty: there is no router, peers find each other."""
-        if self._port is None:
+        port = self._port()
+        if port is None:
             return ""
-        return f"tcp/[{host}]:{self._port}" if ":" in host else f"tcp/{host}:{self._port}"
+        return f"tcp/[{host}]:{port}" if ":" in host else f"tcp/{host}:{port}"
 
     def wanted(self) -> Sequence[Assignment]:
         return self._wanted
@@ -113,6 +126,9 @@ class BusWorkloads:
 
     def is_local(self, workload: str) -> bool:
         return workload == ROUTER
+
+    def _port(self) -> int | None:
+        return self._plan.port if self._plan.router and self._zenoh else None
 
 
 def command(order: BusOrder) -> list[str]:

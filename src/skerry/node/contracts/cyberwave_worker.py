@@ -52,7 +52,7 @@ _SMALL = 4 << 30
 _SPARED = 512 << 20
 _LEAST = 256 << 20
 
-BREAKER = Restart(delay=0.5, max_delay=30.0, attempts=7, window=300.0)
+BREAKER = Restart(delay=0.5, max_delay=30.0, attempts=7, window=300.0, counts="exits")
 """«More than 5 restarts within 5 minutes»: the sixth is made, the next one waits until the window is over."""
 
 _STOP = Stop(grace=5.0)

@@ -14,7 +14,7 @@ import msgspec
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock
 from skerry.node.drivers.device import Served
-from skerry.node.drivers.starting import CANNOT
+from skerry.node.drivers.starting import cannot_start
 from skerry.node.drivers.watching import Statuses
 from skerry.wire.workload import Assignment, Phase, WorkloadStatus
 
@@ -155,6 +155,4 @@ def _is_tried(status: WorkloadStatus | None, running: Mapping[str, Assignment]) 
         return False
     if status.phase == "running":
         return status.workload in running  # not what an earlier boot has left in the store
-    return status.phase in _TRIED or (
-        status.phase == "pending" and status.message.startswith(CANNOT)
-    )
+    return status.phase in _TRIED or cannot_start(status)

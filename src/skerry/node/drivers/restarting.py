@@ -24,10 +24,11 @@ from msgspec.structs import replace
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import SkerryError, Transient
 from skerry.kit.tasks import Guard
+from skerry.node.drivers.starting import cannot_start
 from skerry.node.drivers.watching import Statuses
 from skerry.node.store.driver_marks import DriverStore, RestartRow
 from skerry.node.twin_ports import Alerts, NodeAlert
-from skerry.wire.workload import Phase
+from skerry.wire.workload import Phase, WorkloadStatus
 
 Phases = Literal["pushing", "stopping", "removing", "starting", "done"]
 
@@ -220,14 +221,18 @@ class EdgeCoreRestart:
     def _names(self) -> list[str]:
         return [name for part in self._parts for name in part.names()]
 
+    def _status(self, name: str) -> WorkloadStatus | None:
+        return next((one for one in self._statuses.statuses() if one.workload == name), None)
+
     def _phase(self, name: str) -> Phase | None:
-        return next((one.phase for one in self._statuses.statuses() if one.workload == name), None)
+        status = self._status(name)
+        return None if status is None else status.phase
 
     def _is_down(self, part: Part) -> bool:
         return all(self._phase(name) in {None, *_DOWN} for name in part.names())
 
     def _all_settled(self) -> bool:
-        return all(self._phase(name) in _SETTLED for name in self._names())
+        return all(_is_settled(self._status(name)) for name in self._names())
 
     async def _until(self, holds: Callable[[], bool], seconds: float | None = None) -> bool:
         """Waits for it; False: it does not hold in time."""
@@ -240,3 +245,8 @@ class EdgeCoreRestart:
             if left <= 0:
                 return False
             await self._statuses.news.within(seen, left, self._clock)
+
+
+def _is_settled(status: WorkloadStatus | None) -> bool:
+    """Whether it runs, or cannot for now."""
+    return status is not None and (status.phase in _SETTLED or cannot_start(status))

@@ -93,6 +93,11 @@ def looked(
     return _on(start, status, now)
 
 
+def cannot_start(status: WorkloadStatus) -> bool:
+    """Whether it waits for what cannot be had at present: its image."""
+    return status.phase == "pending" and status.message.startswith(CANNOT)
+
+
 def again_after(start: Start, now: int) -> float | None:
     """Seconds after which a look is due although nothing may have changed; None: none is."""
     if start.stage not in {"starting", "failed"} or start.up is None:

@@ -4,7 +4,7 @@ Two counts, because a program that ends with code 0 again and again is odd but h
 
     short lives in a row   make the delay: none, then `delay` × 2ⁿ up to `max_delay`. Exits with code 0 count, so that
                            nothing spins
-    failures in `window`   trip the breaker. Exits with code 0 do not count
+    failures in `window`   trip the breaker. Exits with code 0 count only where the policy says so
 
 A life of `reset_after` forgets both. After a trip there is one try each `window` for ever: nothing is given up.
 """
@@ -47,7 +47,9 @@ def after_exit(policy: Restart, history: History, ending: Ending, chance: float)
         history = History()
     history = replace(history, short_lives=history.short_lives + 1)
     again = Verdict("backoff", history, ending.now + _delay(policy, history.short_lives, chance))
-    return again if ok else _after_failure(policy, again, ending.now)
+    if ok and policy.counts == "failures":
+        return again
+    return _after_failure(policy, again, ending.now)
 
 
 def _after_failure(policy: Restart, again: Verdict, now: int) -> Verdict:

@@ -8,6 +8,7 @@ above the directory) is late but never lost.
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,6 +41,8 @@ LOOK_SECONDS = 10.0
 """A directory that takes longer does not hold up the others."""
 
 Order = Literal["start", "stop", "restart"]
+
+log = logging.getLogger(__name__)
 
 _UNREAD = "its scripts are being read"
 
@@ -185,7 +188,7 @@ class WorkerGroups:
         """Compares the directory with what the worker was started with, and does what follows."""
         row = self._store.row(name)
         if row is None:
-            await self._intents.take_up(name, await self._scripts(spec, known.look))
+            await self._intents.take_up(name, await self._scripts(name, spec, known.look))
             return known
         files = reload.changed_files(row.scripts.files, known.look.files)
         if not files:
@@ -200,9 +203,9 @@ class WorkerGroups:
         )
         match decision:
             case reload.TakenUp():
-                await self._intents.take_up(name, await self._scripts(spec, known.look))
+                await self._intents.take_up(name, await self._scripts(name, spec, known.look))
             case reload.Reload():
-                scripts = await self._scripts(spec, known.look)
+                scripts = await self._scripts(name, spec, known.look)
                 await self._intents.reload(name, scripts, listed(files))
             case reload.Later(until=until, why=why):
                 return replace(known, remark=waits(files, why, spec), due=until)
@@ -216,8 +219,10 @@ class WorkerGroups:
             return None
         return actual
 
-    async def _scripts(self, spec: WorkerSpec, look: Look) -> Scripts:
+    async def _scripts(self, name: str, spec: WorkerSpec, look: Look) -> Scripts:
         found = await asyncio.to_thread(self._scan, Path(spec.scripts), list(look.files))
+        for doubt in found.doubts:
+            log.warning("models of worker group «%s» are unclear: %s", name, doubt)
         doubts, refused = list(found.doubts), dict(found.refused)
         return Scripts(dict(look.files), list(found.models), doubts, refused)
 

@@ -50,7 +50,7 @@ REFRESH_PATIENCE = 5.0
 """The same, where nobody but the device asks for a newer image: it has to start without a network, too."""
 
 REFRESH_SILENCE = 10.0
-REFRESH_LONGEST = 120.0
+REFRESH_LONGEST = 60.0
 """Seconds without a word, and in all, after which the one that is here is started and the pull goes on beside it."""
 
 _SILENT = "the registry has said nothing for"
