@@ -75,8 +75,8 @@ def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
         "skerry.node.drivers",
         "skerry.node.bus",
     )
-    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave_room"))] == []  # fmt: skip
-    loaded = loaded_by("import skerry.node.cyberwave_room")
+    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave.room"))] == []  # fmt: skip
+    loaded = loaded_by("import skerry.node.cyberwave.room")
     assert loaded & {"argparse", "dataclasses", "cryptography"} == set()
 
 

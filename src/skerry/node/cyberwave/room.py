@@ -4,7 +4,7 @@ directory      the documented configuration, which people and programs edit
 broker, gate   what drivers speak to: workloads of the device, which outlive the agent
 link, tokens   the agent's end of the gate
 bridge         what drivers publish, on its way into the store
-environment    the twins that this device serves, and what comes with them (`cyberwave_environment`)
+environment    the twins that this device serves, and what comes with them (`environment`)
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from skerry.node.broker.children import BROKER, BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.broker.pongs import Pongs
-from skerry.node.cyberwave_environment import EnvironmentRoom
-from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
-from skerry.node.cyberwave_places import (
+from skerry.node.cyberwave.environment import EnvironmentRoom
+from skerry.node.cyberwave.living import LeftRunning, LivingGrants, running_of
+from skerry.node.cyberwave.places import (
     BUS,
     Shared,
     config_directory,
@@ -38,8 +38,8 @@ from skerry.node.cyberwave_places import (
     set_log_level,
     shared_places,
 )
-from skerry.node.cyberwave_programs import GateSide
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.programs import GateSide
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
@@ -147,7 +147,7 @@ class CyberwaveRoom:
         """For people; None: nothing is known yet."""
         if not self._is_open:
             return None
-        from skerry.node.cyberwave_status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
+        from skerry.node.cyberwave.status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
 
         around = self.environment
         shown = list if around is None else around.programs.shown
