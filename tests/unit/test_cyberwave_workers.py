@@ -21,7 +21,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_launch,
     worker_spec,
 )
-from skerry.node.cyberwave_places import may_raise_limits
+from skerry.node.cyberwave.places import may_raise_limits
 from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
