@@ -366,6 +366,12 @@ def test_a_failure_is_told_once_until_it_is_up() -> None:
     ) == ["begins", "failed", "", "", "up", "exited", "failed"]
 
 
+def test_what_could_not_be_started_at_all_is_told_as_such() -> None:
+    message = f"cannot start workload «{NAME}»: command «/x» does not exist; next try in 0.5 s"
+    _, [step] = judge(Start("starting"), status("backoff", restarts=1, message=message), None, 0)
+    assert (step.what, step.text) == ("failed", message)
+
+
 def test_an_image_that_cannot_be_had_is_a_failure() -> None:
     message = f"cannot start workload «{NAME}»: the registry has no image acme/w:2"
     assert told((status("pending", message=message), None)) == ["failed"]

@@ -26,6 +26,7 @@ from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.broker.pongs import Pongs
+from skerry.node.broker.shares import Room, Shares
 from skerry.node.cyberwave_environment import EnvironmentRoom
 from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
 from skerry.node.cyberwave_places import (
@@ -41,6 +42,7 @@ from skerry.node.cyberwave_places import (
 from skerry.node.cyberwave_programs import GateSide
 from skerry.node.cyberwave_wiring import CyberwaveParts
 from skerry.node.models.layout import DIRECTORY, models_root
+from skerry.node.outside import Outside
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -65,7 +67,8 @@ class CyberwaveRoom:
         self.told = Bell()
         self._parts = parts
         self._plan = gate_plan(parts)
-        self.directory, self._legacy = config_directory(parts)
+        self._outside = Outside(parts.settings.data_dir, parts.host.disk)
+        self.directory, self._legacy = config_directory(parts, self._outside)
         self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
         self._left = LeftRunning(
             lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
@@ -98,10 +101,13 @@ class CyberwaveRoom:
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
-        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
+        models = models_root(parts.settings.data_dir.absolute())
+        self._outside.note_link(self.directory.path / DIRECTORY, models)
+        self.directory.lead(DIRECTORY, models)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
-        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
+        shares = Shares(self._room(), clock)
+        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of, shares)
         self.bridge = Bridge(
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
@@ -117,6 +123,22 @@ class CyberwaveRoom:
         except OSError as error:
             log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
+
+    def _room(self) -> Room:
+        """What is in the gate's journal comes into the store also from who is held: that much is not to be given away."""
+        parts, records = self._parts, self._parts.records
+        coming = min(self._plan.journal_limit, parts.settings.records.keep_limit // 4)
+
+        async def tell(source: str, words: str) -> None:
+            await parts.events.tell("skerry.driver.share", words, {"workload": source})
+
+        return Room(
+            lambda: records.kept_room() - coming,
+            parts.files.left,
+            lambda lane: records.head(lane).n,
+            records.acknowledged,
+            tell,
+        )
 
     def _make_shared(self) -> Shared:
         settings = self._parts.settings
