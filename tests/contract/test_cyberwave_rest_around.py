@@ -155,6 +155,9 @@ async def test_what_a_twin_belongs_to(short_dir: Path) -> None:
         assert workspace["uuid"] == WORKSPACE
         for call in ("twins", "projects", f"projects/{project['uuid']}/environments"):
             await site.ask("POST", call, {"name": "x"}, status=403)
+        usual = {"name": "Quickstart Environment", "description": ""}
+        call = f"projects/{project['uuid']}/environments"
+        assert await site.ask("POST", call, usual) == around
 
 
 async def test_the_one_edge_is_this_device(short_dir: Path) -> None:
