@@ -281,6 +281,8 @@ def test_the_directory_is_the_users_who_became_root() -> None:
     assert default_directory({"SUDO_USER": "gone"}, root, homes.get)[0] == root / ".cyberwave"
     said = {"SUDO_USER": "ada", "CYBERWAVE_EDGE_CONFIG_DIR": "/srv/cw"}
     assert default_directory(said, root, homes.get) == (Path("/srv/cw"), False)
+    said = {"CYBERWAVE_EDGE_CONFIG_DIR": "~/cw"}
+    assert default_directory(said, root, homes.get) == (Path("/root/cw"), False)
 
 
 async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path) -> None:
