@@ -286,7 +286,7 @@ def test_workers_run_on_the_device_itself_where_a_command_says_so() -> None:
 def test_topics_begin_as_the_sdk_lets_them() -> None:
     assert prefix_of(worker_spec(plan())) == ""
     assert prefix_of(worker_spec(plan(CYBERWAVE_ENVIRONMENT="Dev"))) == "dev"
-    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab/")
+    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab+")
     assert prefix_of(worker_spec(said)) == "dev"
     said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab")
     assert prefix_of(worker_spec(said)) == "lab"
