@@ -21,7 +21,7 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_launch,
     worker_spec,
 )
-from skerry.node.cyberwave_places import may_raise_limits
+from skerry.node.cyberwave.places import may_raise_limits
 from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
@@ -286,7 +286,7 @@ def test_workers_run_on_the_device_itself_where_a_command_says_so() -> None:
 def test_topics_begin_as_the_sdk_lets_them() -> None:
     assert prefix_of(worker_spec(plan())) == ""
     assert prefix_of(worker_spec(plan(CYBERWAVE_ENVIRONMENT="Dev"))) == "dev"
-    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab/")
+    said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab+")
     assert prefix_of(worker_spec(said)) == "dev"
     said = plan(CYBERWAVE_ENVIRONMENT="Dev", CYBERWAVE_TOPIC_PREFIX="lab")
     assert prefix_of(worker_spec(said)) == "lab"
@@ -364,6 +364,12 @@ def test_a_failure_is_told_once_until_it_is_up() -> None:
         (status("backoff", restarts=3, exit=CRASH), None),
         failing,
     ) == ["begins", "failed", "", "", "up", "exited", "failed"]
+
+
+def test_what_could_not_be_started_at_all_is_told_as_such() -> None:
+    message = f"cannot start workload «{NAME}»: command «/x» does not exist; next try in 0.5 s"
+    _, [step] = judge(Start("starting"), status("backoff", restarts=1, message=message), None, 0)
+    assert (step.what, step.text) == ("failed", message)
 
 
 def test_an_image_that_cannot_be_had_is_a_failure() -> None:

@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.node.cyberwave_engine import EngineQuestions
+from skerry.node.cyberwave.engine import EngineQuestions
 from skerry.node.ports import StoredInstance
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone
@@ -212,6 +212,9 @@ async def test_an_agent_that_starts_does_not_wait_for_an_engine_that_hangs(
         questions = EngineQuestions(engine, patience=0.05)
         with pytest.raises(Transient, match=r"has not answered for 0\.05 s"):
             await questions.has_gpus()
+        with pytest.raises(Transient, match="has not answered"):
+            await questions.gateway("bridge")
+        questions.patience = None
         with pytest.raises(Transient, match="has not answered"):
             await questions.gateway("bridge")
         assert await questions.gateway("host") == "127.0.0.1"
