@@ -12,6 +12,7 @@ NOT_IN_THE_AGENT = {
     "alembic", "cryptography", "httpx", "jinja2", "litestar", "psutil", "psycopg", "pydantic", "rich", "ruamel",
     "skerry.cli", "skerry.hub", "skerry.runners", "sqlalchemy", "typer", "uvicorn", "wasmtime",
     "difflib", "skerry.core.config", "skerry.node.settings", "yaml",
+    "skerry.node.erasing", "skerry.node.final_report",
     "anyio", "aiohttp.web", "argparse", "ctypes", "dataclasses",
 }  # fmt: skip
 

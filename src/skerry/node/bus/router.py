@@ -17,7 +17,7 @@ from skerry.kit.bell import Bell
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import own_assignment
 from skerry.node.ports import Launch
-from skerry.wire.codec import decode, encode
+from skerry.wire.codec import encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
 from skerry.wire.workload import (
     Assignment,
@@ -138,6 +138,10 @@ def command(order: BusOrder) -> list[str]:
     return ["python", "-I", str(_CHILD), encode(order).decode() if recording else "", *router]
 
 
+_BEFORE_HOSTS = 5
+"""Words of a command."""
+
+
 def _spec(order: BusOrder) -> WorkloadSpec:
     return WorkloadSpec(
         name=ROUTER,
@@ -151,9 +155,8 @@ def _spec(order: BusOrder) -> WorkloadSpec:
 
 
 def _hosts_of(*assignments: Assignment | None) -> list[str]:
-    commands = [one.spec.process for one in assignments if one is not None]
-    orders = [decode(one.command[-1].encode(), BusOrder, "bus") for one in commands if one]
-    return [host for order in orders for host in order.hosts]
+    started = [one.spec.process for one in assignments if one is not None]
+    return [host for one in started if one for host in one.command[_BEFORE_HOSTS:]]
 
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:
