@@ -11,7 +11,7 @@ import pytest
 from msgspec.structs import replace
 from tests.driver_rig import ARM, Rig, camera, device, twin
 
-from skerry.core.cyberwave.bridge_command import Wanted, applied, command, resolved, wanted
+from skerry.core.cyberwave.bridge_command import SECONDS, Wanted, applied, command, resolved, wanted
 from skerry.core.cyberwave.drivers import Platform
 from skerry.core.cyberwave.run_options import parsed
 from skerry.kit.errors import InvalidInput, Refused
@@ -140,3 +140,6 @@ async def test_case_51_a_real_command_its_end_and_its_absence() -> None:
         )
     with pytest.raises(Refused, match="No such file"):
         await run_command(["/nowhere/bridge"])
+    with pytest.raises(Refused, match=r"did not end within 0\.2 s"):
+        await run_command(["sleep", "100"], 0.2)
+    assert SECONDS == 60

@@ -145,6 +145,11 @@ async def test_in_a_network_of_its_own_a_driver_is_given_the_nodes_address_there
     assert environment["ZENOH_CONNECT"] == "tcp/172.20.0.1:7447"
     assert environment["ZENOH_MODE"] == "client"
     assert rig.reached == [["172.20.0.1"]]
+    rig.gateways["robots"] = "fd00::1"
+    environment = (await rig.launch()).environment
+    assert environment["CYBERWAVE_BASE_URL"] == "http://[fd00::1]:18883"
+    assert environment["CYBERWAVE_MQTT_HOST"] == "fd00::1"
+    assert environment["ZENOH_CONNECT"] == "tcp/[fd00::1]:7447"
 
 
 @pytest.mark.parametrize(

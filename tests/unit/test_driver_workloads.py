@@ -88,6 +88,20 @@ async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: 
     assert await again.look() == before
 
 
+async def test_a_network_that_is_made_anew_has_its_new_address(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
+    rig.gateways["robots"] = "172.20.0.1"
+    before = await rig.look()
+    rig.engine = False
+    assert await rig.look() == before
+    rig.engine, rig.gateways = True, {}
+    assert await rig.look() == {}
+    assert [trouble.text for trouble in rig.workloads.troubles] == ["params: no network robots"]
+    rig.gateways["robots"] = "172.21.0.1"
+    assert (await rig.launch()).environment["CYBERWAVE_MQTT_HOST"] == "172.21.0.1"
+    assert rig.reached[-1] == ["172.21.0.1"]
+
+
 async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(tmp_path: Path) -> None:
     rig = Rig(tmp_path, twin())
     before = await rig.look()

@@ -214,4 +214,7 @@ async def test_an_agent_that_starts_does_not_wait_for_an_engine_that_hangs(
             await questions.has_gpus()
         with pytest.raises(Transient, match="has not answered"):
             await questions.gateway("bridge")
+        questions.patience = None
+        with pytest.raises(Transient, match="has not answered"):
+            await questions.gateway("bridge")
         assert await questions.gateway("host") == "127.0.0.1"

@@ -52,8 +52,8 @@ class Bridges:
         return replace(plan, options=options, variables=variables | dict(plan.variables))
 
 
-async def run_command(words: Sequence[str]) -> str:
-    """Runs it with the agent's environment; as `Bridges` wants it."""
+async def run_command(words: Sequence[str], seconds: float = SECONDS) -> str:
+    """Runs it with the agent's environment, so long at most; as `Bridges` wants it."""
     cannot = f"cannot run the bridge for its device («{words[0]}»)"
     try:
         process = await asyncio.create_subprocess_exec(
@@ -65,10 +65,10 @@ async def run_command(words: Sequence[str]) -> str:
     except OSError as error:
         raise Refused(f"{cannot}: {error.strerror}") from error
     try:
-        async with asyncio.timeout(SECONDS):
+        async with asyncio.timeout(seconds):
             printed, problem = await process.communicate()
     except TimeoutError:
-        raise Refused(f"{cannot}: it did not end within {SECONDS:g} s") from None
+        raise Refused(f"{cannot}: it did not end within {seconds:g} s") from None
     finally:
         if process.returncode is None:
             with contextlib.suppress(ProcessLookupError):

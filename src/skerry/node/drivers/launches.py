@@ -203,9 +203,10 @@ _LATE = frozenset({"CYBERWAVE_API_KEY"})
 
 
 def _surroundings(plan: DriverPlan, device: Device) -> Surroundings:
-    router = f"tcp/{plan.host}:{device.router}" if device.router else ""
+    host = f"[{plan.host}]" if ":" in plan.host else plan.host
+    router = f"tcp/{host}:{device.router}" if device.router else ""
     return Surroundings(
-        f"http://{plan.host}:{device.rest_port}",
+        f"http://{host}:{device.rest_port}",
         plan.host,
         device.mqtt_port,
         device.environment,

@@ -144,8 +144,10 @@ class DriverWorkloads:
             if not self._hold:
                 await self._sources.write_files()
             plans = self._planned()
-            if plans.networks or self._refused:
-                await self._find(plans.networks | self._refused.keys())
+            # One that was made anew has another address.
+            networks = plans.networks | self._refused.keys() | self._networks.keys()
+            if networks:
+                await self._find(networks)
                 plans = self._planned()
             plans = await self._bridged(plans)
             wanted = self._assignments(plans)
@@ -193,8 +195,10 @@ class DriverWorkloads:
                 self._refused.pop(name, None)
             except Refused as error:
                 self._refused[name] = str(error)
+                self._networks.pop(name, None)
             except SkerryError as error:
-                log.warning("cannot tell how network %s reaches this node: %s", name, error)
+                if name not in self._networks:
+                    log.warning("cannot tell how network %s reaches this node: %s", name, error)
 
     def _assignments(self, plans: Plans) -> dict[str, Assignment]:
         sources, device = self._sources, self._sources.device()
