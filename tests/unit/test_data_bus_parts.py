@@ -119,9 +119,9 @@ def test_while_no_engine_tells_addresses_it_goes_on_as_it_was_started() -> None:
     again.serve([TWIN], ["172.18.0.1"], all_known=False)
     assert again.wanted() == [running]
     again.serve([TWIN], ["172.18.0.1"], running=running)
-    assert arguments(again)[1:] == ["7447", "172.18.0.1"]
+    assert arguments(again)[2:] == ["172.18.0.1"]
     again.serve([TWIN], [], all_known=False)
-    assert arguments(again)[1:] == ["7447", "172.18.0.1"]
+    assert arguments(again)[2:] == ["172.18.0.1"]
 
 
 def test_what_is_recorded_goes_by_stream_classes() -> None:

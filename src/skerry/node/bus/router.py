@@ -138,10 +138,6 @@ def command(order: BusOrder) -> list[str]:
     return ["python", "-I", str(_CHILD), encode(order).decode() if recording else "", *router]
 
 
-_BEFORE_HOSTS = 5
-"""Words of a command."""
-
-
 def _spec(order: BusOrder) -> WorkloadSpec:
     return WorkloadSpec(
         name=ROUTER,
@@ -155,8 +151,9 @@ def _spec(order: BusOrder) -> WorkloadSpec:
 
 
 def _hosts_of(*assignments: Assignment | None) -> list[str]:
-    started = [one.spec.process for one in assignments if one is not None]
-    return [host for one in started if one for host in one.command[_BEFORE_HOSTS:]]
+    """As `command` has them, behind the port."""
+    processes = [one.spec.process for one in assignments if one is not None]
+    return [host for process in processes if process for host in process.command[5:]]
 
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:
