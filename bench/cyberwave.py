@@ -30,6 +30,9 @@ IMAGE = "localhost/skerry-bench-cyberwave:latest"
 _WAITS = "import signal, sys; signal.signal(15, lambda *_: sys.exit(0)); signal.pause()"
 BOOTS = 5
 SETTLE = 15.0
+TOLD = 75.0
+"""Until the last that belongs to the start is told: a worker has started after 30 s, a driver that is silent is away after 60."""
+
 IDLE = 60.0
 
 CAMERA = {"name": "camera", "capabilities": {"sensors": [{"type": "rgb"}]}}
@@ -84,6 +87,7 @@ async def _lives(engine: TestEngine, place: Path) -> list[Figure]:
     ):
         await asyncio.sleep(SETTLE)
         memory = await _memory(site, target=65.0, about="with broker and gate")
+        await asyncio.sleep(TOLD - SETTLE)
         counted.requests = asked.requests = 0
         await asyncio.sleep(IDLE)
         requests, calls = counted.requests, asked.requests
