@@ -196,9 +196,11 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         assert told["twin_uuid"] == gone
         assert missing in told["description"]
         name = rig.site.driver(gone)
-        log = log_of(rig.site.node, name)
-        assert f"docker pull started for image {missing}" in log
-        assert f"docker pull failed for image {missing}" in log
+        for words in ("started", "failed"):
+            line = f"docker pull {words} for image {missing}"
+            await eventually(
+                lambda line=line: line in log_of(rig.site.node, name), f"its log says {line}"
+            )
 
         async def shipped() -> bool:
             rows = await rig.site.site.hub.rows(f"skerry.log.{name}")
