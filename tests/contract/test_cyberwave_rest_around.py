@@ -158,6 +158,8 @@ async def test_what_a_twin_belongs_to(short_dir: Path) -> None:
         assert await site.list(f"projects/{project['uuid']}/environments") == [around]
         [workspace] = await site.list("users/workspaces")
         assert workspace["uuid"] == WORKSPACE
+        assert await site.ask("GET", f"users/workspaces/{WORKSPACE}") == workspace
+        await site.ask("GET", f"users/workspaces/{ARM}", status=404)
         for call in ("twins", "projects", f"projects/{project['uuid']}/environments"):
             await site.ask("POST", call, {"name": "x"}, status=403)
         usual = {"name": "Quickstart Environment", "description": ""}

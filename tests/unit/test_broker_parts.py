@@ -111,8 +111,7 @@ def test_a_broker_that_runs_goes_on_while_its_program_is_away(tmp_path: Path) ->
     program.touch(0o755)
     plan = GatePlan(tmp_path / "run", tmp_path / "journal", 1, 2)
     running, gate = BrokerWorkloads(plan, program).wanted()
-    program.unlink()
-    again = BrokerWorkloads(plan, program)
+    again = BrokerWorkloads(plan, tmp_path / "gone")
     again.take_up(running)
     assert again.problem
     assert again.wanted() == [running, gate]

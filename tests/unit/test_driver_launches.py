@@ -206,7 +206,9 @@ async def test_its_tokens_are_for_topics_that_begin_as_the_device_says(tmp_path:
         ({"CYBERWAVE_ENVIRONMENT": "Dev"}, "dev"),
         ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab"}, "lab"),
         ({"CYBERWAVE_TOPIC_PREFIX": "lab", "CYBERWAVE_MQTT_TOPIC_PREFIX": "first"}, "first"),
-        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab/"}, "dev"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab/"}, "lab/"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab+"}, "dev"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev/1"}, ""),
         ({"CYBERWAVE_TOPIC_PREFIX": "#"}, ""),
     ):
         rig = Rig(tmp_path, twin(ARM, *asked), on=device(tmp_path, **said))

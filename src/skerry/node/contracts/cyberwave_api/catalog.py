@@ -52,6 +52,7 @@ class Catalog:
         router.add_get("/api/v1/projects/{project}", self.project)
         router.add_get("/api/v1/projects/{project}/environments", self.environments)
         router.add_get("/api/v1/users/workspaces", self.workspaces)
+        router.add_get("/api/v1/users/workspaces/{workspace}", self.workspace)
         router.add_post("/api/v1/projects/{project}/environments", self.make_environment)
         for path in ("twins", "projects", "users/workspaces"):
             router.add_post(f"/api/v1/{path}", elsewhere)
@@ -114,9 +115,18 @@ class Catalog:
         return json_answer(await self._project(named(request, "project")))
 
     async def workspaces(self, _request: web.Request) -> web.StreamResponse:
+        return json_answer([await self._own_workspace()])
+
+    async def workspace(self, request: web.Request) -> web.StreamResponse:
+        found = await self._own_workspace()
+        if found["uuid"] != named(request, "workspace"):
+            raise no_such("workspace", named(request, "workspace"))
+        return json_answer(found)
+
+    async def _own_workspace(self) -> Body:
         around = await self._around()
         body: Body = {"name": "Workspace", "slug": "workspace"}
-        return json_answer([_completed(schemas.WORKSPACE, _workspace(around), body)])
+        return _completed(schemas.WORKSPACE, _workspace(around), body)
 
     async def _project(self, wanted: str) -> Body:
         found = _project(await self._around())
