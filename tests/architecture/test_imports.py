@@ -75,8 +75,8 @@ def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
         "skerry.node.drivers",
         "skerry.node.bus",
     )
-    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave_room"))] == []  # fmt: skip
-    loaded = loaded_by("import skerry.node.cyberwave_room")
+    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave.room"))] == []  # fmt: skip
+    loaded = loaded_by("import skerry.node.cyberwave.room")
     heavy = {"aiohttp.web", "anyio", "argparse", "cryptography", "ctypes", "dataclasses", "yaml"}
     assert loaded & heavy == set()
     # Of the gate's code what both need, but none of what it runs.

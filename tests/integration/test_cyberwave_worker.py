@@ -13,7 +13,6 @@ from skerry.node.drivers import worker
 from skerry.node.ports import ContainerLaunch
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.models import ModelFile, ModelSource, ModelSpec
 
 
 @pytest.fixture
@@ -244,73 +243,3 @@ async def test_other_workloads_are_no_affair_of_it(site: Site) -> None:
     other = msgspec.structs.replace(assignment, workload="cyberwave-driver-x")
     assert site.workloads.launch_for(other, "i1") is None
     assert not site.workloads.is_local(NAME)
-
-
-def models(*names: str) -> list[ModelSpec]:
-    file = ModelFile("w.pt", "0" * 64, 1)
-    return [ModelSpec(name=name, files=[file], source=ModelSource(hub=True)) for name in names]
-
-
-async def test_a_container_finds_models_of_the_node_where_it_may_put_more(site: Site) -> None:
-    site.script()
-    wanted = await site.look()
-    assert wanted is not None
-    launch = site.workloads.launch_for(wanted, "i1")
-    assert launch is not None
-    place = site.run / "models" / NAME
-    assert not list(place.iterdir())
-    own, stranger = place / "fetched.pt", site.run / "stranger"
-    own.write_text("by the SDK")
-    stranger.mkdir()
-    (place / "cat").symlink_to(stranger)
-    (place / "dog").write_text("in the way")
-    with_models = msgspec.structs.replace(wanted, models=models("cat", "dog"))
-    for _ in range(2):
-        launch = site.workloads.launch_for(with_models, "i1")
-        assert isinstance(launch, ContainerLaunch)
-        mounts = msgspec.convert(launch.extras.host["Mounts"], list[dict[str, object]])
-        assert [
-            (one["Source"], one["Target"], one["ReadOnly"])
-            for one in mounts
-            if "models" in str(one["Target"])
-        ] == [
-            (str(place), "/app/models", False),
-            ("/view-of-2/cat", "/app/models/cat", True),
-            ("/view-of-2/dog", "/app/models/dog", True),
-            ("/view-of-2/manifest.json", "/app/models/manifest.json", True),
-        ]
-        assert {path.name: path.is_dir() and not path.is_symlink() for path in place.iterdir()} == {
-            "cat": True, "dog": True, "manifest.json": False, "fetched.pt": False
-        }  # fmt: skip
-    assert not list(stranger.iterdir())
-    assert own.read_text() == "by the SDK"
-
-
-async def test_a_process_finds_links_to_models_of_the_node_where_it_may_put_more(
-    site: Site,
-) -> None:
-    site.command = ("python",)
-    site.workloads = site.again()
-    site.script()
-    wanted = await site.look()
-    assert wanted is not None
-    place = site.run / "models" / NAME
-    (place / "cat").mkdir(parents=True)
-    (place / "cat" / "w.pt").write_text("by the SDK, before the node had it")
-    (place / "mine").mkdir()
-
-    def found(*names: str) -> dict[str, str]:
-        launch = site.workloads.launch_for(
-            msgspec.structs.replace(wanted, models=models(*names)), "i1"
-        )
-        assert launch is not None
-        assert launch.environment["CYBERWAVE_MODEL_DIR"] == str(place)
-        return {path.name: str(path.readlink()) for path in place.iterdir() if path.is_symlink()}
-
-    both = {"cat": "/view-of-2/cat", "dog": "/view-of-2/dog", "manifest.json": "/view-of-2/manifest.json"}  # fmt: skip
-    assert found("cat", "dog") == both
-    assert found("dog") == {
-        "dog": "/view-of-1/dog", "manifest.json": "/view-of-1/manifest.json"
-    }  # fmt: skip
-    assert found() == {}
-    assert (place / "mine").is_dir()

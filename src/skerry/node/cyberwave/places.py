@@ -21,7 +21,7 @@ from skerry.kit.errors import Refused
 from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
