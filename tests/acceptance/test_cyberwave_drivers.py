@@ -17,7 +17,7 @@ from tests.driver_site import drivers
 from tests.engines import TestEngine, ask
 from tests.installation import installation
 
-from skerry.node.cyberwave_places import device_memory
+from skerry.node.cyberwave.places import device_memory
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 
