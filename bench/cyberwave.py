@@ -94,7 +94,7 @@ async def _lives(engine: TestEngine, place: Path) -> list[Figure]:
     return [
         _boot_figure("boot with the hub unreachable: agent's start → driver and worker run", alone, 10.0, "exits, with no driver"),
         _boot_figure("boot to running: one driver, one child, a worker, instant images", online, 2.0, "≈ 14 s"),
-        _boot_figure("restart command at the hub → worker runs again", restarts, 2.0, "5.6 s. What a program takes to end comes on top: the SDK's driver and worker 1.0 s each, at once"),
+        _boot_figure("restart command at the hub → worker runs again", restarts, 2.0, "5.6 s. What a program takes to end comes on top: the SDK's driver and worker 1.0 s each, one after the other"),
         *memory,
         Figure("cyberwave", "requests to the hub in an idle minute", requests, "", target=2.0, note=f"over {IDLE:.0f} s, one driver and a worker. Reference: 14"),
         Figure("cyberwave", "requests to the engine in an idle minute", calls, "", target=0.0, note="as above. Reference: 28 processes of its command line"),

@@ -14,7 +14,7 @@ import random
 import sys
 from pathlib import Path
 
-from tests.bridge_rig import Files, Listener
+from tests.bridge_rig import Files, Listener, shares_of
 from tests.file_rig import file_rig
 
 from skerry.core.cyberwave.intake import Rules
@@ -38,7 +38,13 @@ async def main(run: Path, journal: Path, directory: Path, label: str, nth: int) 
     disk = RealDisk() if label == "-" else KillingDisk(label, nth)
     clock = SystemClock()
     async with file_rig(directory, disk=disk, blobs=PlainBytes(disk)) as node:
-        store = Store(node.records, Files(node.store), lambda: "synced", {1: "arm"}.get)
+        store = Store(
+            node.records,
+            Files(node.store),
+            lambda: "synced",
+            {1: "arm"}.get,
+            shares_of(node, clock),
+        )
         bridge = Bridge(store, Rules, Listener(), clock, random.Random(1))
         link = TellingLink(run, journal, clock, bridge.stored_of)
         await asyncio.gather(link.keep(), bridge.run(link))

@@ -14,11 +14,12 @@ from tests.gate_rig import PATIENCE, GateRig
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.kit.blob_bytes import PlainBytes
-from skerry.kit.clock import NS, SystemClock
+from skerry.kit.clock import NS, Clock, SystemClock
 from skerry.kit.disk import Disk, RealDisk
 from skerry.kit.errors import StorageFull
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.link import GateLink
+from skerry.node.broker.shares import Room, Shares
 from skerry.node.files.store import FileStore
 from skerry.node.store.record_jobs import Submission
 from skerry.wire.codec import decode
@@ -93,6 +94,24 @@ class Listener:
         self.pings.append(twin)
 
 
+def shares_of(node: FileRig, clock: Clock, told: list[str] | None = None) -> Shares:
+    """Of a node's store, and of files without a bound; `told` is who was told to have taken too much."""
+
+    async def tell(source: str, _words: str) -> None:
+        if told is not None:
+            told.append(source)
+
+    records = node.records
+    room = Room(
+        records.kept_room,
+        lambda: 10**12,
+        lambda lane: records.head(lane).n,
+        records.acknowledged,
+        tell,
+    )
+    return Shares(room, clock)
+
+
 class Agent:
     """One run of an agent: its stores, its link, its bridge."""
 
@@ -101,7 +120,10 @@ class Agent:
         self.heard = Listener()
         self.records = Full(node)
         clock = SystemClock()
-        store = Store(self.records, Files(node.store), lambda: "synced", {1: "arm"}.get)
+        self.told: list[str] = []
+        shares = shares_of(node, clock, self.told)
+        names = {1: "arm", 3: "wrist"}
+        store = Store(self.records, Files(node.store), lambda: "synced", names.get, shares)
         self.bridge = Bridge(store, lambda: rules, self.heard, clock, random.Random(1))
         self.link = GateLink(rig.run, rig.journal, clock, self.bridge.stored_of)
 
@@ -135,11 +157,14 @@ async def agent(
     rules: Rules = Rules(),  # noqa: B008 - frozen
     disk: Disk | None = None,
     limit: int = 10**9,
+    keep: int = 10**9,
 ) -> AsyncIterator[Agent]:
     """Runs within the block, and is then cut off wherever it is. The same directory again is the next agent."""
     directory.mkdir(exist_ok=True)
     used = disk or RealDisk()
-    async with file_rig(directory, disk=used, limit=limit, blobs=PlainBytes(used)) as node:
+    async with file_rig(
+        directory, disk=used, limit=limit, blobs=PlainBytes(used), keep=keep
+    ) as node:
         one = Agent(rig, node, rules)
         tasks = [
             asyncio.create_task(one.link.keep()),

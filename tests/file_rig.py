@@ -109,6 +109,7 @@ async def file_rig(
     room: RoomLeft | None = None,
     opened: bool = True,
     blobs: BlobBytes | None = None,
+    keep: int = 10**9,
 ) -> AsyncIterator[FileRig]:
     """The agent's part of it within the block; the same directory again is a restart. Without `blobs` bytes are plain."""
     disk, clock = disk or RealDisk(), clock or SystemClock()
@@ -119,7 +120,7 @@ async def file_rig(
         disk=disk,
         clock=clock,
         cipher=NullCipher(),
-        limits=Limits(reserve=4096),
+        limits=Limits(keep=keep, reserve=4096),
     )
     try:
         await records.start()

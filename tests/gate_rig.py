@@ -275,7 +275,8 @@ class Raw:
             for part in (name.encode(), b"mqttcyb", token.encode())
         )
         self.sock.sendall(packets.packet(0x10, body))
-        assert self.next().body[1] == 0
+        self.refusal = self.next().body[1]
+        """Why it was not let in; 0: it was."""
 
     def next(self) -> Packet:
         while not self._packets:

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.timeout(240)
 async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: Sdk) -> None:
     """Also on a device whose topics begin otherwise."""
     async with cyberwave_site(short_dir) as site:
-        site.variables |= {"CYBERWAVE_TOPIC_PREFIX": "lab", "CYBERWAVE_ENVIRONMENT": "Dev"}
+        site.variables |= {"CYBERWAVE_TOPIC_PREFIX": "lab/", "CYBERWAVE_ENVIRONMENT": "Dev"}
         site.sign_in()
         [twin] = await site.join(native(*cyberwave_sdk.words(FIXTURES / "driver.py")))
         site.sign_in()

@@ -82,6 +82,7 @@ said["listed"] = [one.uuid for one in cw.environments.list()]
 [asset] = cw.assets.list()
 said["asset"] = [asset.uuid, cw.assets.get(asset.uuid).uuid, cw.assets.get_by_registry_id("x/arm").uuid, cw.assets.search("ar")[0].uuid]
 said["twins"] = [one.uuid for one in cw.twins.list()] + [one.uuid for one in cw.twins.list(around.uuid)]
+said["unnamed"] = Cyberwave().twin("x/arm").uuid
 said["by"] = [cw.twins.get("x/twins/arm").uuid, cw.twin("x/arm", environment_id=around.uuid).uuid]
 cw.twins.update_joint_state(twin, "j1", 0.5, effort=1.0)
 said["joints"] = cw.twins.get_joint_states(twin).position
@@ -234,6 +235,7 @@ async def test_the_sdk_reads_every_answer(
         assert said["environment"] == [ENVIRONMENT] * 3
         assert said["asset"] == [ARM_ASSET] * 4
         assert said["twins"] == said["by"] == [ARM, ARM]
+        assert said["unnamed"] == ARM
         assert (said["joints"], said["name"], said["calibration"]) == ([0.5], "new", 1.5)
         assert (list(said["sources"]), said["unbound"]) == (["slot"], {})
         assert (said["commands"], said["stale"]) == (["stop"], True)

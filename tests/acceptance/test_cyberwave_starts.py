@@ -147,6 +147,7 @@ async def test_a_restart_ends_workers_first_and_starts_them_last(short_dir: Path
         await site.power_off()
 
 
+@pytest.mark.guarantee("G4")
 async def test_a_router_that_cannot_start_keeps_nobody_down(short_dir: Path) -> None:
     port = free_port()
     with socket.socket() as taken:
@@ -281,12 +282,12 @@ async def test_case_7_two_twins_are_heard_of_from_before_the_first_container_unt
                 assert lines[-1] == said
                 assert any(one.startswith("docker pull: ") for one in lines)
             created = [at(one["Created"]) for one in rig.containers().values()]
-            await asyncio.sleep(max(started + 3.0 - time.time(), 0))  # three more would have come
+            await asyncio.sleep(max(started + 4.0 - time.time(), 0))  # more would have come
             for twin in twins:
                 times = listener.healths(twin)
                 assert times[0] < min(created)
-                assert all(0.8 <= late - early <= 3 for early, late in pairwise(times))
-                assert times[-1] <= started + 0.5
+                assert all(late - early >= 0.8 for early, late in pairwise(times))
+                assert times[-1] <= started + 1.5
 
 
 async def test_a_restart_on_purpose_takes_a_newer_image_and_a_crash_takes_none(
@@ -310,6 +311,7 @@ async def test_a_restart_on_purpose_takes_a_newer_image_and_a_crash_takes_none(
         await eventually(lambda: site.count(name, version="2") == 1, "the newer one runs", 60)
 
 
+@pytest.mark.guarantee("G2")
 async def test_case_19_what_is_here_is_started_without_a_registry_and_soon(
     short_dir: Path, docker_engine: TestEngine, source: Registry
 ) -> None:
@@ -334,7 +336,9 @@ async def test_case_19_what_is_here_is_started_without_a_registry_and_soon(
             assert time.monotonic() - before < 10
         assert _warnings(rig, arm) == 2
         log = log_of(site.node, name)
-        assert f"docker pull timed out for image {image}: the registry has said nothing" in log
+        assert (
+            f"the image {image} that is here is used: the registry has said nothing for 3 s" in log
+        )
         await site.site.hub.start()
         await eventually(site.drained, "the hub has what the device has told meanwhile")
         assert "driver_start_failure" not in {one["alert_type"] for one in await site.alerts()}

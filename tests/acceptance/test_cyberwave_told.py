@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.command_line import CommandLine
-from tests.cyberwave_site import cyberwave_site, native
+from tests.cyberwave_site import CyberwaveSite, cyberwave_site, native
 from tests.driver_image import PROGRAM
 from tests.gate_rig import MOSQUITTO, Device
 
@@ -68,7 +68,13 @@ async def test_a_native_driver_runs_on_the_device_with_the_same_environment(
         await site.power_off()
 
 
-async def test_a_missing_broker_is_told_everywhere_until_it_is_installed(short_dir: Path) -> None:
+async def _alerts_of(site: CyberwaveSite, kind: str) -> list[Json]:
+    return [one for one in await site.alerts() if one["alert_type"] == kind]
+
+
+async def test_a_broken_file_and_a_missing_broker_are_told_until_they_are_right(
+    short_dir: Path,
+) -> None:
     async with cyberwave_site(short_dir) as site:
         site.sign_in()
         program = short_dir / "bin" / "mosquitto"
@@ -77,14 +83,20 @@ async def test_a_missing_broker_is_told_everywhere_until_it_is_installed(short_d
         [arm] = await site.join({"name": "arm"})
         words = f"cyberwave.mosquitto is {program}, which is no program"
 
-        async def told(*, active: bool) -> bool:
-            found = [one for one in await site.alerts() if one["alert_type"] == "mqtt_broker"]
+        async def told(kind: str, said: str, *, active: bool) -> bool:
+            found = await _alerts_of(site, kind)
             return [
-                (one["twin_uuid"], one["status"] == "active", words in one["description"])
+                (one["twin_uuid"], one["status"] == "active", said in one["description"])
                 for one in found
             ] == [(arm, active, True)]
 
-        await eventually(lambda: told(active=True), "the hub has the alert")
+        file = site.config / f"{arm}.json"
+        good = file.read_text()
+        file.write_text(good[:50])
+        await eventually(lambda: told("twin_file", str(file), active=True), "the file is told of")
+        file.write_text(good)
+        await eventually(lambda: told("twin_file", str(file), active=False), "it is right again")
+        await eventually(lambda: told("mqtt_broker", words, active=True), "the hub has the alert")
         status = await shell.run("node", "status")
         assert status.code == 1
         assert f"✗ MQTT broker: {words}" in status.out
@@ -94,7 +106,7 @@ async def test_a_missing_broker_is_told_everywhere_until_it_is_installed(short_d
         assert "Set it to where mosquitto is" in doctor.out
         program.parent.mkdir()
         program.symlink_to(MOSQUITTO)
-        await eventually(lambda: told(active=False), "the alert is over")
+        await eventually(lambda: told("mqtt_broker", words, active=False), "the alert is over")
         await eventually(lambda: site.node.runs("cyberwave-broker"), "the broker runs")
         await site.power_off()
 

@@ -75,9 +75,23 @@ def test_a_node_without_twins_loads_nothing_that_serves_them() -> None:
         "skerry.node.drivers",
         "skerry.node.bus",
     )
-    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave_room"))] == []  # fmt: skip
-    loaded = loaded_by("import skerry.node.cyberwave_room")
-    assert loaded & {"argparse", "dataclasses", "cryptography"} == set()
+    assert [name for name in loaded if name.startswith((*rooms, "skerry.node.cyberwave.room"))] == []  # fmt: skip
+    loaded = loaded_by("import skerry.node.cyberwave.room")
+    heavy = {"aiohttp.web", "anyio", "argparse", "cryptography", "ctypes", "dataclasses", "yaml"}
+    assert loaded & heavy == set()
+    # Of the gate's code what both need, but none of what it runs.
+    assert {name for name in loaded if name.startswith("skerry.gate.")} == {
+        "skerry.gate.journal",
+        "skerry.gate.records",
+    }
+
+
+def test_the_gate_loads_less_than_the_usual_program() -> None:
+    code = f"import sys; sys.path.insert(0, '{SOURCE.parent}'); import skerry.gate.main; print(*sys.modules)"
+    words = [sys.executable, "-I", "-S", "-c", code]
+    output = subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    heavy = {"asyncio", "ctypes", "dataclasses", "inspect", "logging", "threading", "typing"}
+    assert heavy & set(output.split()) == set()
 
 
 def test_scripts_of_workers_are_read_without_what_reads_settings() -> None:

@@ -30,6 +30,9 @@ async def test_a_twin_has_all_that_the_sdk_requires(short_dir: Path) -> None:
         assert (twin["uuid"], twin["name"], twin["position_x"]) == (ARM, "arm", 1.0)
         assert [each["uuid"] for each in await site.list("twins")] == [ARM]
         assert (await site.ask("GET", "twins/by-slug?slug=x/twins/arm"))["uuid"] == ARM
+        await site.put(site.twins.entity, CAMERA, arm(environment_uuid=None))
+        bare = await site.ask("GET", f"twins/{CAMERA}", token=WORKER)
+        assert bare["environment_uuid"] == ENVIRONMENT
         assert (await site.ask("GET", f"twins/{ARM.upper()}"))["uuid"] == ARM
         both = await site.list(f"environments/{ENVIRONMENT.upper()}/twins", WORKER)
         assert [each["uuid"] for each in both] == [ARM, CAMERA]

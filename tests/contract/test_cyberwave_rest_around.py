@@ -153,8 +153,13 @@ async def test_what_a_twin_belongs_to(short_dir: Path) -> None:
         assert await site.list(f"projects/{project['uuid']}/environments") == [around]
         [workspace] = await site.list("users/workspaces")
         assert workspace["uuid"] == WORKSPACE
+        assert await site.ask("GET", f"users/workspaces/{WORKSPACE}") == workspace
+        await site.ask("GET", f"users/workspaces/{ARM}", status=404)
         for call in ("twins", "projects", f"projects/{project['uuid']}/environments"):
             await site.ask("POST", call, {"name": "x"}, status=403)
+        usual = {"name": "Quickstart Environment", "description": ""}
+        call = f"projects/{project['uuid']}/environments"
+        assert await site.ask("POST", call, usual) == around
 
 
 async def test_the_one_edge_is_this_device(short_dir: Path) -> None:

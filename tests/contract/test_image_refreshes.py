@@ -130,7 +130,7 @@ async def test_where_the_registry_is_away_the_one_that_is_here_serves_with_a_war
         assert not site.images.remark(NAME)
 
 
-async def test_a_registry_that_takes_calls_and_says_nothing_delays_a_start_by_five_seconds(
+async def test_a_registry_that_takes_calls_and_says_nothing_delays_a_start_by_three_seconds(
     engine: TestEngine, source: Registry
 ) -> None:
     image = version(source, b"1")
@@ -141,8 +141,24 @@ async def test_a_registry_that_takes_calls_and_says_nothing_delays_a_start_by_fi
             before = asyncio.get_running_loop().time()
             await site.wants(wish(image, 2))
             waited = asyncio.get_running_loop().time() - before
-        assert waited < 8
-        assert site.kept() == ["the registry has said nothing for 5 s"]
+        assert waited < 6
+        assert site.kept() == ["the registry has said nothing for 3 s; it goes on"]
+
+
+async def test_neither_does_one_that_is_silent_keep_people_waiting_for_a_word(
+    docker_engine: TestEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FIRST_WORD", 1.0)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        image = f"127.0.0.1:{silent.getsockname()[1]}/acme/arm:1"
+        async with device(docker_engine) as site:
+            site.images.want([wish(image)])
+            await eventually(lambda: bool(site.images.problem(image)), "it says why")
+            assert "the registry did not answer (1 try)" in site.images.problem(image)
+            assert (site.news[-1].stage, site.news[-1].text) == (
+                "timed out",
+                "the registry has said nothing for 1 s",
+            )
 
 
 async def test_one_that_falls_silent_in_between_does_not_hold_up_the_start_either(
@@ -169,7 +185,7 @@ async def test_one_that_falls_silent_in_between_does_not_hold_up_the_start_eithe
 
             assert sleeping
             await eventually(passes, "it may start")
-            assert site.kept() == ["its pull lasts, and goes on"]
+            assert site.kept() == ["the registry has said nothing for 10 s; it goes on"]
             assert identity(docker_engine, image) == first
             source.stop()
             source.pause = 0.0

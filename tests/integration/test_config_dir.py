@@ -115,11 +115,11 @@ async def test_the_agents_own_variables_come_before_those_of_the_credentials(
 async def test_what_cannot_stand_before_topics_is_told_and_nobody_is_given_it(
     tmp_path: Path,
 ) -> None:
-    envs = {"CYBERWAVE_TOPIC_PREFIX": "lab/", "CYBERWAVE_ENVIRONMENT": "Dev"}
+    envs = {"CYBERWAVE_TOPIC_PREFIX": "lab/#", "CYBERWAVE_ENVIRONMENT": "Dev"}
     put(tmp_path / "credentials.json", {"token": "cw_1", "envs": envs})
     config = await config_in(tmp_path).open()
     assert config.variables == {"CYBERWAVE_ENVIRONMENT": "Dev"}
-    assert any("CYBERWAVE_TOPIC_PREFIX «lab/» is no prefix" in fault for fault in config.faults)
+    assert any("CYBERWAVE_TOPIC_PREFIX «lab/#» is no prefix" in fault for fault in config.faults)
 
 
 async def test_credentials_that_others_can_read_are_made_their_owners(tmp_path: Path) -> None:
@@ -281,6 +281,8 @@ def test_the_directory_is_the_users_who_became_root() -> None:
     assert default_directory({"SUDO_USER": "gone"}, root, homes.get)[0] == root / ".cyberwave"
     said = {"SUDO_USER": "ada", "CYBERWAVE_EDGE_CONFIG_DIR": "/srv/cw"}
     assert default_directory(said, root, homes.get) == (Path("/srv/cw"), False)
+    said = {"CYBERWAVE_EDGE_CONFIG_DIR": "~/cw"}
+    assert default_directory(said, root, homes.get) == (Path("/root/cw"), False)
 
 
 async def test_what_root_makes_in_a_users_directory_is_the_users(tmp_path: Path) -> None:

@@ -2,121 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import os
-from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 import msgspec
 import pytest
+from tests.wanted_workers import ENVIRONMENT, NAME, OTHER, PLAIN, TWIN, Site
 
-from skerry.keeper.log_rules import LogRules
-from skerry.kit.bell import Bell
-from skerry.kit.clock import Clock, SystemClock
-from skerry.kit.disk import RealDisk
-from skerry.kit.errors import Transient
-from skerry.node.broker.granting import Granting
 from skerry.node.drivers import worker
-from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
-from skerry.node.ports import ContainerLaunch, Launch, ProcessLaunch
-from skerry.node.twin_ports import DeviceConfig
+from skerry.node.ports import ContainerLaunch
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
-from skerry.wire.models import ModelFile, ModelSource, ModelSpec
-from skerry.wire.workload import Assignment
-
-ENVIRONMENT = "11111111-2222-4333-8444-555555555555"
-TWIN, OTHER = "aaaaaaaa-0000-4000-8000-000000000001", "aaaaaaaa-0000-4000-8000-000000000002"
-NAME = "cyberwave-worker-11111111"
-PLAIN = "cyberwaveos/edge-ml-worker:latest"
-
-
-class Site:
-    """A device; each field may be changed, with a ring of `bell`."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory / "config"
-        (self.directory / "workers").mkdir(parents=True)
-        self.run = directory / "run"
-        self.config = DeviceConfig("fp", "cw_device", ENVIRONMENT)
-        self.twins = [TWIN]
-        self.workflows: list[str] = []
-        self.gpus: bool | None = False
-        """None: no engine answers."""
-        self.problems: dict[str, str] = {}
-        self.running: Mapping[str, Assignment] = {}
-        self.barred = self.waits = ""
-        self.command: tuple[str, ...] = ()
-        self.bell = Bell()
-        self.clock: Clock = SystemClock()
-        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
-        self.workloads = self.again()
-
-    def again(self) -> WorkerWorkloads:
-        """What the next agent has."""
-        sources = WorkerSources(
-            config=lambda: self.config,
-            twins=lambda: self.twins,
-            workflows=lambda: self.workflows,
-            gpus=self._gpus,
-            image_problem=lambda image: self.problems.get(image, ""),
-            running=lambda: self.running,
-            barred=lambda: self.barred,
-            waits=lambda: self.waits,
-            command=self.command,
-        )
-        places = WorkerPlaces(
-            self.directory, self.run / "status", self.run / "views", self.run / "models", self.run / "bus",
-            lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
-        )  # fmt: skip
-        return WorkerWorkloads(
-            sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=self.clock
-        )
-
-    async def _gpus(self) -> bool:
-        if self.gpus is None:
-            raise Transient("no container engine answers")
-        return self.gpus
-
-    def script(self, name: str = "a.py") -> Path:
-        path = self.directory / "workers" / name
-        path.write_text("print('x')\n")
-        return path
-
-    async def look(self) -> Assignment | None:
-        await self.workloads.look()
-        return next(iter(self.workloads.wanted()), None)
-
-    async def image(self) -> str:
-        found = await self.look()
-        assert found is not None
-        assert found.spec.container is not None
-        return found.spec.container.image
-
-    @contextlib.asynccontextmanager
-    async def followed(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.workloads.follow())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.wait([task])
-
-
-def _usual(assignment: Assignment, instance: str) -> Launch:
-    spec = assignment.spec
-    models = Path(f"/view-of-{len(assignment.models)}") if assignment.models else None
-    common = Launch(
-        instance=instance, workload=spec.name, environment=dict.fromkeys(("HOME", "PATH", "LANG"), "/"), strict=False,
-        log=Path("/l"), log_rules=LogRules(1, 1, None, known=True, patterns=[]), models=models,
-    )  # fmt: skip
-    fields = msgspec.structs.asdict(common)
-    if spec.container is None:
-        return ProcessLaunch(**fields, command=("x",), directory=Path("/"), limits={}, home=Path("/"))  # fmt: skip
-    return ContainerLaunch(
-        **fields, spec=spec.container, resources=spec.resources, socket=Path("/s/sock")
-    )
 
 
 @pytest.fixture
@@ -347,73 +243,3 @@ async def test_other_workloads_are_no_affair_of_it(site: Site) -> None:
     other = msgspec.structs.replace(assignment, workload="cyberwave-driver-x")
     assert site.workloads.launch_for(other, "i1") is None
     assert not site.workloads.is_local(NAME)
-
-
-def models(*names: str) -> list[ModelSpec]:
-    file = ModelFile("w.pt", "0" * 64, 1)
-    return [ModelSpec(name=name, files=[file], source=ModelSource(hub=True)) for name in names]
-
-
-async def test_a_container_finds_models_of_the_node_where_it_may_put_more(site: Site) -> None:
-    site.script()
-    wanted = await site.look()
-    assert wanted is not None
-    launch = site.workloads.launch_for(wanted, "i1")
-    assert launch is not None
-    place = site.run / "models" / NAME
-    assert not list(place.iterdir())
-    own, stranger = place / "fetched.pt", site.run / "stranger"
-    own.write_text("by the SDK")
-    stranger.mkdir()
-    (place / "cat").symlink_to(stranger)
-    (place / "dog").write_text("in the way")
-    with_models = msgspec.structs.replace(wanted, models=models("cat", "dog"))
-    for _ in range(2):
-        launch = site.workloads.launch_for(with_models, "i1")
-        assert isinstance(launch, ContainerLaunch)
-        mounts = msgspec.convert(launch.extras.host["Mounts"], list[dict[str, object]])
-        assert [
-            (one["Source"], one["Target"], one["ReadOnly"])
-            for one in mounts
-            if "models" in str(one["Target"])
-        ] == [
-            (str(place), "/app/models", False),
-            ("/view-of-2/cat", "/app/models/cat", True),
-            ("/view-of-2/dog", "/app/models/dog", True),
-            ("/view-of-2/manifest.json", "/app/models/manifest.json", True),
-        ]
-        assert {path.name: path.is_dir() and not path.is_symlink() for path in place.iterdir()} == {
-            "cat": True, "dog": True, "manifest.json": False, "fetched.pt": False
-        }  # fmt: skip
-    assert not list(stranger.iterdir())
-    assert own.read_text() == "by the SDK"
-
-
-async def test_a_process_finds_links_to_models_of_the_node_where_it_may_put_more(
-    site: Site,
-) -> None:
-    site.command = ("python",)
-    site.workloads = site.again()
-    site.script()
-    wanted = await site.look()
-    assert wanted is not None
-    place = site.run / "models" / NAME
-    (place / "cat").mkdir(parents=True)
-    (place / "cat" / "w.pt").write_text("by the SDK, before the node had it")
-    (place / "mine").mkdir()
-
-    def found(*names: str) -> dict[str, str]:
-        launch = site.workloads.launch_for(
-            msgspec.structs.replace(wanted, models=models(*names)), "i1"
-        )
-        assert launch is not None
-        assert launch.environment["CYBERWAVE_MODEL_DIR"] == str(place)
-        return {path.name: str(path.readlink()) for path in place.iterdir() if path.is_symlink()}
-
-    both = {"cat": "/view-of-2/cat", "dog": "/view-of-2/dog", "manifest.json": "/view-of-2/manifest.json"}  # fmt: skip
-    assert found("cat", "dog") == both
-    assert found("dog") == {
-        "dog": "/view-of-1/dog", "manifest.json": "/view-of-1/manifest.json"
-    }  # fmt: skip
-    assert found() == {}
-    assert (place / "mine").is_dir()

@@ -13,8 +13,9 @@ from typing import Self
 import pytest
 from tests.gate_rig import PATIENCE, Agent, GateRig, until
 
+from skerry.gate import REQUESTS
 from skerry.gate.door import Door
-from skerry.gate.splice import HEAD_SECONDS, HOLD_SECONDS, IDLE_SECONDS, MOST, Splices
+from skerry.gate.splice import HEAD_SECONDS, HOLD_SECONDS, IDLE_SECONDS, Splices
 from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop
 
@@ -155,7 +156,7 @@ def test_what_may_have_been_done_is_not_done_again(rig: GateRig) -> None:
 @pytest.mark.parametrize("said", [b"", b"POST /api HTTP/1.1\r\nAuthorization: Token cw_a\r\n"])
 def test_who_says_nothing_or_half_a_head_makes_room(rig: GateRig, said: bytes) -> None:
     with Answering(rig.run / "rest") as answering, contextlib.ExitStack() as stack:
-        for _ in range(2 * MOST):
+        for _ in range(2 * REQUESTS):
             silent = stack.enter_context(
                 socket.create_connection(("127.0.0.1", rig.rest_port), PATIENCE)
             )
@@ -173,13 +174,13 @@ def test_one_token_takes_no_connections_of_others(rig: GateRig) -> None:
     with Agent(rig.run) as agent, Answering(rig.run / "rest") as answering:
         agent.hello()
         assert agent.ask("tokens", ("path", rig.run / "tokens.json")).number("count") == 2
-        held = [connection(rig) for _ in range(MOST)]
+        held = [connection(rig) for _ in range(REQUESTS)]
         for number, each in enumerate(held):
             each.request("POST", "/never", b"", {"Authorization": f"Token {hungry}"})
-            if number == MOST - 1:
+            if number == REQUESTS - 1:
                 refused = each.getresponse()
                 assert (refused.status, refused.getheader("Retry-After")) == (503, "2")
-        until(lambda: len(answering.asked) == MOST * 2 // 3, "the others are asked")
+        until(lambda: len(answering.asked) == REQUESTS * 2 // 3, "the others are asked")
         asking = connection(rig)
         asking.request("GET", "/", headers={"Authorization": f"Bearer {other}"})
         assert asking.getresponse().read() == b"ok"
@@ -189,7 +190,7 @@ def test_one_token_takes_no_connections_of_others(rig: GateRig) -> None:
 
 def test_who_rests_makes_room_for_its_own_next_connection(rig: GateRig) -> None:
     with Answering(rig.run / "rest"), contextlib.ExitStack() as stack:
-        for _ in range(MOST * 2 // 3 + 1):
+        for _ in range(REQUESTS * 2 // 3 + 1):
             asking = stack.enter_context(contextlib.closing(connection(rig)))
             asking.request("GET", "/")
             status = asking.getresponse().status

@@ -1,5 +1,7 @@
 """One client of the gate that takes all it can get: the others have what is theirs."""
 
+import contextlib
+import itertools
 from pathlib import Path
 
 import pytest
@@ -47,3 +49,22 @@ def test_who_floods_takes_no_room_from_others(
             gaps = [(e.token, e.payload) for e in rig.entries() if e.flags & GAP]
             assert gaps == ([] if qos else [(1, b"%d" % missed)])
         flood.sock.close()
+
+
+@pytest.mark.guarantee("G4")
+def test_two_tokens_take_no_connections_of_a_third(short_dir: Path, memory_dir: Path) -> None:
+    with GateRig(short_dir, memory_dir) as rig, contextlib.ExitStack() as stack:
+        greedy = [rig.token(name, workload=name) for name in ("a", "b")]
+        modest = rig.token("c", workload="c")
+        rig.start()
+
+        def taken(token: str) -> int:
+            for number in itertools.count():
+                one = Raw(rig, token, f"n{number}")
+                stack.callback(one.sock.close)
+                if one.refusal:
+                    return number
+            raise AssertionError
+
+        assert [taken(token) for token in greedy] == [300, 100]
+        assert rig.device(modest).connect()

@@ -7,7 +7,7 @@ import pytest
 from tests.small_disk import fill, small_disk
 
 from skerry.kit.tmpfs import Tmpfs, tmpfs_below, unmount
-from skerry.node.cyberwave_places import shared_places
+from skerry.node.cyberwave.places import shared_places
 
 SIZE = 1 << 20
 

@@ -3,11 +3,14 @@
 import stat
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.gate.tokens import Tokens
 from skerry.kit.disk import RealDisk
+from skerry.node.broker.children import BrokerWorkloads
+from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.broker.tokens import TokensFile, digest_of, token_of
 from skerry.node.twin_ports import Grant
@@ -100,3 +103,20 @@ def test_the_broker_listens_at_one_socket_and_keeps_nothing() -> None:
     assert "persistence false" in lines
     assert "retain_available false" in lines
     assert "max_packet_size 1000" in lines
+
+
+@pytest.mark.guarantee("G8")
+def test_a_broker_that_runs_goes_on_while_its_program_is_away(tmp_path: Path) -> None:
+    program = tmp_path / "mosquitto"
+    program.touch(0o755)
+    plan = GatePlan(tmp_path / "run", tmp_path / "journal", 1, 2)
+    running, gate = BrokerWorkloads(plan, program).wanted()
+    again = BrokerWorkloads(plan, tmp_path / "gone")
+    again.take_up(running)
+    assert again.problem
+    assert again.wanted() == [running, gate]
+    found = tmp_path / "elsewhere"
+    found.touch(0o755)
+    other = BrokerWorkloads(plan, found)
+    other.take_up(running)
+    assert other.wanted() != [running, gate]

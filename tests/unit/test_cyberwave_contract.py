@@ -39,6 +39,9 @@ def test_what_there_may_be_besides() -> None:
     assert found["CYBERWAVE_METADATA_VIDEO_DEVICE"] == "/dev/video3"
     assert found["CYBERWAVE_ENVIRONMENT"] == "dev"
     assert found["ZENOH_CONNECT"] == "tcp/127.0.0.1:7447"
+    said = {"ZENOH_CONNECT": "tcp/10.0.0.1:7447, tcp/127.0.0.1:7447"}
+    both = driver_environment(replace(around, device=said), driver, {})
+    assert both["ZENOH_CONNECT"] == "tcp/127.0.0.1:7447,tcp/10.0.0.1:7447"
 
 
 def test_params_win_each_variable_is_there_once_and_their_order_stays() -> None:

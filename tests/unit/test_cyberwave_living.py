@@ -12,7 +12,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.tokens import digest_of
-from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
+from skerry.node.cyberwave.living import LeftRunning, LivingGrants, running_of
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.twin_ports import Grant
 from skerry.wire.workload import Assignment

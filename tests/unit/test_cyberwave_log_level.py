@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from skerry.node.cyberwave_places import set_log_level
+from skerry.node.cyberwave.places import set_log_level
 
 ABOUT, OTHER = "skerry.node.drivers.wanted", "skerry.node.sync.link"
 

@@ -6,7 +6,10 @@ import pytest
 
 from skerry.core.cyberwave.recordings import Recording, channel_rules, recordings
 from skerry.kit.errors import InvalidInput
+from skerry.runners.zenoh.rules import Channels
 from skerry.wire.data_bus import ChannelRule
+
+TWIN = "aaaaaaaa-0000-4000-8000-000000000001"
 
 
 def test_the_order_of_the_setting_is_that_of_the_rules() -> None:
@@ -28,6 +31,18 @@ def test_only_patterns_of_its_keys_hold_for_the_data_bus() -> None:
         ChannelRule("cw/*", "sample", 1.0),
     ]
     assert list(recordings(tables)) == ["cyberwave/twin/*", "cw/*"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "rate"),
+    [({"class": "file"}, 1.0), ({"class": "file", "rate": "0"}, 0.0), ({"class": "keep"}, 0.0)],
+)
+def test_files_are_one_a_second_where_nothing_is_said(fields: dict[str, str], rate: float) -> None:
+    [rule] = channel_rules({"cw/*": fields})
+    channel = Channels([rule], [TWIN], str).of(f"cw/{TWIN}/data/gps")
+    assert rule.rate == rate
+    assert channel is not None
+    assert [channel.pace.takes(now) for now in (0.0, 0.5, 1.0)] == [True, rate == 0.0, True]
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,12 @@ from tests.driver_rig import (
     Rig,
     camera,
     device,
+    driver,
     twin,
 )
 
 from skerry.core.cyberwave.drivers import Platform
+from skerry.kit.errors import InvalidInput
 from skerry.node.broker.tokens import token_of
 from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
@@ -204,7 +206,9 @@ async def test_its_tokens_are_for_topics_that_begin_as_the_device_says(tmp_path:
         ({"CYBERWAVE_ENVIRONMENT": "Dev"}, "dev"),
         ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab"}, "lab"),
         ({"CYBERWAVE_TOPIC_PREFIX": "lab", "CYBERWAVE_MQTT_TOPIC_PREFIX": "first"}, "first"),
-        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab/"}, "dev"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab/"}, "lab/"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev", "CYBERWAVE_TOPIC_PREFIX": "lab+"}, "dev"),
+        ({"CYBERWAVE_ENVIRONMENT": "Dev/1"}, ""),
         ({"CYBERWAVE_TOPIC_PREFIX": "#"}, ""),
     ):
         rig = Rig(tmp_path, twin(ARM, *asked), on=device(tmp_path, **said))
@@ -332,3 +336,37 @@ async def test_there_is_none_on_zenoh(tmp_path: Path) -> None:
     launch = await Rig(tmp_path, twin()).launch()
     assert isinstance(launch, ContainerLaunch)
     assert not any(str(tmp_path / "bus") in each.values() for each in launch.extras.host["Mounts"])
+
+
+async def test_an_so101_arm_keeps_its_calibrations_in_the_configuration_directory(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin(drivers={"default": driver("cyberwaveos/so101-driver")}))
+    launch = await rig.launch()
+    assert isinstance(launch, ContainerLaunch)
+    library = tmp_path / "config" / "so101_lib"
+    assert launch.extras.host["Mounts"][-1] == mount(
+        str(library), "/app/.cyberwave/so101_lib", writable=True
+    )
+    (library / "follower.json").write_text("{}")
+    assert (tmp_path / "views" / NAME / "so101_lib").is_dir()
+    await rig.launch("i2")
+    assert (library / "follower.json").exists()
+    (library / "follower.json").unlink()
+    library.rmdir()
+    library.symlink_to(tmp_path)
+    with pytest.raises(InvalidInput, match="is a link"):
+        await rig.launch("i3")
+
+
+async def test_what_a_native_driver_has_made_in_its_view_keeps_it_from_nothing(
+    tmp_path: Path,
+) -> None:
+    native = twin(ARM, drivers={"default": {"command": ["arm"]}})
+    rig = Rig(tmp_path, native, on=device(tmp_path, "arm"))
+    view = Path((await rig.launch()).environment["CYBERWAVE_EDGE_CONFIG_DIR"])
+    (view / "calibration").mkdir()
+    (view / f"{CAMERA}.json").touch()
+    await rig.launch("i2")
+    assert (view / "calibration").is_dir()
+    assert not (view / f"{CAMERA}.json").exists()

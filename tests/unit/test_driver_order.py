@@ -14,6 +14,7 @@ from skerry.node.drivers.device import Served
 from skerry.node.drivers.order import (
     DRIVERS_PATIENCE,
     ROUTER_PATIENCE,
+    STEADY,
     UNHEARD,
     OrderSources,
     StartOrder,
@@ -65,9 +66,17 @@ class Site:
     def statuses(self) -> list[WorkloadStatus]:
         return list(self.shown.values())
 
-    def is_(self, name: str, phase: Phase, message: str = "", *, ready: bool = True) -> None:
+    def is_(
+        self, name: str, phase: Phase, message: str = "", *, ready: bool = True, restarts: int = 0
+    ) -> None:
         self.shown[name] = WorkloadStatus(
-            name, Generation(0, 1), phase, 0, message=message, ready=ready
+            name,
+            Generation(0, 1),
+            phase,
+            self.clock.wall_ns(),
+            message=message,
+            ready=ready,
+            restarts=restarts,
         )
         wishes = {one.workload: one for one in [*self.drivers, self.router] if one is not None}
         if phase == "running":
@@ -161,6 +170,25 @@ def test_a_router_that_cannot_start_holds_up_nobody_for_long_and_that_is_told(
     site.look()
     assert site.order.told.count == rung
     site.is_(ROUTER, "running")
+    site.look()
+    assert not site.order.problem
+
+
+def test_so_is_one_that_ends_again_and_again_while_somebody_else_answers_at_its_port() -> None:
+    site = Site()
+    site.is_(ROUTER, "running")
+    assert site.look() == ("", DRIVERS)
+    for restarts in range(1, 7):
+        site.is_(ROUTER, "backoff", restarts=restarts)
+        site.look()
+        site.clock.advance(0.5)
+        site.is_(ROUTER, "running", restarts=restarts)
+        site.look()
+        site.clock.advance(0.5)
+    site.is_(ROUTER, "running", restarts=6)
+    assert site.order.look() == STEADY
+    assert "has not run for 5 s" in site.order.problem
+    site.clock.advance(STEADY)
     site.look()
     assert not site.order.problem
 

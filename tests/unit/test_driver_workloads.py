@@ -119,6 +119,16 @@ async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(tmp_path: P
     assert await other.refreshes(NAME) == 1
 
 
+async def test_one_driver_that_a_person_starts_looks_for_a_newer_image(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin(), twin(OTHER))
+    other = f"cyberwave-driver-{OTHER[:8]}"
+    await rig.look()
+    rig.workloads.refresh(ARM)
+    assert (await rig.refreshes(NAME), await rig.refreshes(other)) == (2, 1)
+    rig.workloads.refresh("nobody's")
+    assert (await rig.refreshes(NAME), await rig.refreshes(other)) == (2, 1)
+
+
 async def test_a_start_waits_and_what_all_drivers_lack_is_told_of_each(tmp_path: Path) -> None:
     rig = Rig(tmp_path, twin(), twin(OTHER, drivers={}))
     rig.waits, rig.problem = "waits for «cyberwave-zenoh» to run", "there is no router"

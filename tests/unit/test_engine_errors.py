@@ -14,7 +14,7 @@ from msgspec.structs import astuple
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.node.cyberwave_engine import EngineQuestions
+from skerry.node.cyberwave.engine import EngineQuestions
 from skerry.node.ports import StoredInstance
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone

@@ -144,6 +144,8 @@ async def test_what_it_wrote_into_the_configuration_directory_goes_and_nothing_e
     disk = disk_for(config, Outside(data_dir, RealDisk()).note)
     host = Host("boat", 1, "Linux", "x86_64")
     await ConfigDirectory(config, Own(), host, disk, SystemClock(), Kept()).open(legacy)
+    Outside(data_dir, RealDisk()).note_link(config / "models", data_dir / "models")
+    (config / "models").symlink_to(data_dir / "models")
     again = disk_for(config, Outside(data_dir, RealDisk()).note)
     files = TwinFiles(config, again)
     for uuid in (TWIN, REPLACED, LINKED):

@@ -8,13 +8,14 @@ from skerry.wire.workload import WorkerSpec
 
 
 def test_scripts_helpers_and_manifests_count_and_nothing_else(tmp_path: Path) -> None:
-    for name in ("b.py", "a.py", "_shared.py", "skerry.yml", "cyberwave.yml"):
+    manifests = {"skerry.yml", "skerry.yaml", "cyberwave.yml", "cyberwave.yaml"}
+    for name in ("b.py", "a.py", "_shared.py", *manifests):
         (tmp_path / name).write_text(name)
     for name in (".a.py.swp", ".#a.py", "a.py~", "4913", "notes.txt", ".hidden.py"):
         (tmp_path / name).write_text("x")
     (tmp_path / "package.py").mkdir()
     look = look_at(WorkerSpec(str(tmp_path)))
-    assert set(look.files) == {"_shared.py", "a.py", "b.py", "cyberwave.yml", "skerry.yml"}
+    assert set(look.files) == {"_shared.py", "a.py", "b.py", *manifests}
     assert (look.scripts, look.problem) == (("a.py", "b.py"), "")
 
 

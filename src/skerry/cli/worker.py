@@ -30,7 +30,7 @@ from skerry.node.store.workers import WorkerReader
 from skerry.node.workloads.transitions import Moment
 from skerry.node.workloads.workers.report import Seen, worker_statuses
 from skerry.node.workloads.workers.scripts import look_at
-from skerry.wire.local import WorkerOrder, WorkerStatus
+from skerry.wire.local import NodeStatus, WorkerOrder, WorkerStatus
 from skerry.wire.logs import LogQuery
 from skerry.wire.models import CachedModel, ModelCache
 
@@ -79,7 +79,7 @@ async def status(session: Session, name: Name = None) -> None:
 
 @remote
 async def health(session: Session, name: Name = None) -> None:
-    """Say whether the groups are well, one reason in each line. Ends with 0 ok, 1 degraded, 2 down."""
+    """Say whether the groups are well, one reason in each line, with their breakers and restarts. Ends with 0 ok, 1 degraded, 2 down."""
     groups, runs = await _groups(session)
     judged = judge(groups if name is None else [_chosen(groups, name)], node_runs=runs)
     session.screen.show(health_table(judged))
@@ -98,7 +98,7 @@ async def logs(
     """Show what a group prints, and go on as lines come."""
     begin = parse_time(since, session.clock.wall_ns()) if since else None
     async with session.node() as node:
-        group = _chosen(await _asked(node), name).status.workload
+        group = (await _one(node, name)).status.workload
         if not await print_log(session, node, group, LogQuery(begin, follow=follow)):
             session.screen.note(f"worker group «{group}» has printed nothing")
 
@@ -107,7 +107,7 @@ async def _order(
     session: Session, order: Literal["start", "stop", "restart"], name: str | None
 ) -> None:
     async with session.node() as node:
-        group = _chosen(await _asked(node), name).status.workload
+        group = (await _one(node, name)).status.workload
         await node.order("POST", f"/v1/workers/{quote(group, safe='')}", WorkerOrder(order, _me()))
     done = {"start": "is started", "stop": "is stopped", "restart": "is restarted"}[order]
     session.screen.tell(f"worker group «{group}» {done}", {"workload": group, "order": order})
@@ -124,6 +124,24 @@ async def _asked(node: Api) -> list[WorkerStatus]:
     return await node.get("/v1/workers", list[WorkerStatus])
 
 
+async def _one(node: Api, name: str | None) -> WorkerStatus:
+    """As `_chosen`, from the node."""
+    groups = await _asked(node)
+    if not groups and name is None:
+        why = await _device_lacks(node) or "apply a workload with «worker»"
+        raise NotFound(f"cannot find a worker group on this node: {why}")
+    return _chosen(groups, name)
+
+
+async def _device_lacks(node: Api) -> str:
+    """Why a device that serves Cyberwave's twins has no worker; empty: it is no such device."""
+    served = (await node.get("/v1/status", NodeStatus)).cyberwave
+    if served is None:
+        return ""
+    wrong = next((tick.detail for tick in served.ticks if tick.ok is False), "")
+    return wrong or "put a script into «workers» of the configuration directory"
+
+
 async def _models(session: Session) -> dict[str, CachedModel]:
     async with session.node() as node:
         cache = await node.get("/v1/models", ModelCache)
@@ -134,7 +152,10 @@ async def _groups(session: Session) -> tuple[list[WorkerStatus], bool]:
     """The groups, and whether the node runs; if not, what its store knows."""
     try:
         async with session.node() as node:
-            return await _asked(node), True
+            groups = await _asked(node)
+            if not groups and (why := await _device_lacks(node)):
+                session.screen.note(f"this device has no worker: {why}")
+            return groups, True
     except Unreachable as error:
         if not _store_of(session).is_file():
             raise
@@ -173,8 +194,6 @@ def _chosen(groups: list[WorkerStatus], name: str | None) -> WorkerStatus:
             known = f": it has {', '.join(names)}" if names else ", nor any other"
             raise NotFound(f"cannot find worker group «{name}» on this node{known}")
         return found[0]
-    if not groups:
-        raise NotFound("cannot find a worker group on this node: apply a workload with «worker»")
     if len(groups) > 1:
         raise InvalidInput(f"which worker group? Name one of {', '.join(names)}")
     return groups[0]

@@ -64,6 +64,17 @@ def _history(group: History) -> Iterator[Line]:
         yield Line(f"  {iso(one.at)}  {one.cause}: {one.detail}")
 
 
+def _breaker(group: WorkerStatus) -> Line:
+    if group.status.phase == "tripped":
+        return Line(f"  breaker   open: {group.status.message}", "red")
+    if group.suspended_until is not None:
+        return Line(
+            f"  breaker   open: automatic restarts are suspended until {iso(group.suspended_until)}",
+            "red",
+        )
+    return Line("  breaker   closed")
+
+
 def _up(group: WorkerStatus, now_ns: int) -> Cell:
     if group.started_at is None or group.status.pid is None:
         return Cell("")
@@ -94,8 +105,7 @@ def _lines(group: WorkerStatus, now_ns: int, models: Mapping[str, CachedModel]) 
         )
     if group.change is not None:
         yield Line(f"  changed   {_change(group)}", "cyan")
-    if group.suspended_until is not None:
-        yield Line(f"  breaker   reloads are suspended until {iso(group.suspended_until)}", "red")
+    yield _breaker(group)
     for one in group.restarts[:_SHOWN_RESTARTS]:
         yield Line(f"  restart   {ago(one.at, now_ns).text}, {one.cause}: {one.detail}")
 

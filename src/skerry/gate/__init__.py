@@ -2,3 +2,6 @@
 
 VERSION = 1
 """Of what the agent and the gate say to each other (`control`)."""
+
+REQUESTS = 128
+"""At most so many connections to the REST front at once; of the agent's socket behind it, too."""

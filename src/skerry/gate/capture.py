@@ -30,6 +30,8 @@ class Capture:
     def __init__(self, journal: Journal) -> None:
         self.on_taken: Callable[[], object] = lambda: None
         self.on_full: Callable[[Scope], object] = lambda _: None
+        self.held: frozenset[str] = frozenset()
+        """Workloads of which nothing that counts is taken: the agent could not keep it."""
         self._journal = journal
         self._recent: OrderedDict[int, _Sent] = OrderedDict()
         self._gaps: dict[int, dict[str, int]] = {}
@@ -54,6 +56,8 @@ class Capture:
         if known and known[0] == digest:
             return known[1]
         kept = is_kept(scope, message.topic)
+        if scope.workload in self.held and (message.qos or kept):
+            raise NoRoom
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
         try:
             self._tell_gaps(scope.number)
@@ -88,12 +92,20 @@ class Capture:
         """No more."""
         self._hungry.pop(key, None)
 
+    def hold(self, workloads: frozenset[str]) -> None:
+        """From now on these are held, and no others."""
+        self.held = workloads
+        self._call_back()
+
     def discard(self, n: int) -> None:
         """The agent has stored everything up to `n`."""
         self._journal.discard(n)
         for token in list(self._gaps):
             with suppress(NoRoom):
                 self._tell_gaps(token)
+        self._call_back()
+
+    def _call_back(self) -> None:
         for callback in list(self._hungry.values()):
             callback()
 

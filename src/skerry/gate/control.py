@@ -1,12 +1,13 @@
 """What the agent and the gate say to each other: version 1, in messages of `skerry.keeper.protocol`.
 
     op         request fields            reply fields
-    hello      version                   version pid session last stored clients
+    hello      version                   version pid session last stored clients, held if somebody is
     tokens     path                      count; the file is read again
     publish    topic payload qos         heard=0 where nobody has subscribed; once the broker has it
                response                  of a request: the topic that it is to be answered at
     kick       token (its digest)        count of connections ended
     stored     session n                 no reply; everything up to n need not be kept
+    hold       workload…                 only these publish nothing that counts (QoS 1 and 2, events) until it is said again
     addresses  host…                     failed=HOST: WHY for each where the gate cannot listen beside 127.0.0.1
 
     event      fields
@@ -106,6 +107,7 @@ class Control:
             ("last", journal.last),
             ("stored", journal.stored),
             ("clients", len(self._parts.clients)),
+            *([("held", 1)] if self._parts.capture.held else []),
         ]
         self._reply(connection, message, [("version", VERSION), ("pid", os.getpid()), *told])
 
@@ -123,6 +125,9 @@ class Control:
                 return [("count", parts.clients.kick(message.text("token")))]
             case "addresses":
                 return [("failed", failed) for failed in parts.listen(message.all("host"))]
+            case "hold":
+                self._parts.capture.hold(frozenset(message.all("workload")))
+                return []
             case _:
                 raise ProtocolError(f"there is no operation «{operation}»")
 

@@ -15,6 +15,7 @@ import socket
 from collections import Counter
 from collections.abc import Callable
 
+from skerry.gate import REQUESTS
 from skerry.gate.digests import sha256
 from skerry.gate.door import Door
 from skerry.gate.journal import SHARE
@@ -25,7 +26,6 @@ from skerry.keeper.loop import Loop
 HOLD_SECONDS = 20.0
 IDLE_SECONDS = 120.0
 HEAD_SECONDS = 10.0
-MOST = 128
 MOST_SILENT = 64
 """Connections whose first request has no whole head yet."""
 
@@ -115,7 +115,7 @@ class Splices:
             self._of += Counter()  # forgets who has none
 
     def _has_share(self, client: str) -> bool:
-        left = MOST - len(self._splices) - 1
+        left = REQUESTS - len(self._splices) - 1
         return self._of[client] + 1 <= SHARE * left
 
     def _too_late(self, splice: Splice) -> None:

@@ -27,7 +27,7 @@ from skerry.kit.stopping import first_of, stop_signals
 from skerry.kit.tasks import Guard, Tasks, supervised
 from skerry.node.api.sites import LocalApi
 from skerry.node.contracts.native import NativeContract
-from skerry.node.cyberwave_wiring import CyberwaveOnDemand, CyberwaveParts
+from skerry.node.cyberwave.wiring import CyberwaveOnDemand, CyberwaveParts
 from skerry.node.data.publish import Publisher, clock_quality
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention

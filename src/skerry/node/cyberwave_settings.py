@@ -27,8 +27,7 @@ def cyberwave_settings() -> tuple[Setting, ...]:
         Setting("cyberwave.mosquitto", "path", None,
                 "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
         Setting("cyberwave.privileged", "words", [],
-                "Drivers that may have the whole device when they ask for it (--privileged and the like), or run on it natively: images, "
-                "registry ids of assets, whole command lines."),
+                "Drivers that may have the whole device if they ask for it, or run on it natively: images, registry ids of assets, whole command lines."),
         Setting("cyberwave.worker_command", "words", [],
                 "What runs the workers on the device itself, «[/PATH/python, -m, cyberwave.workers.main]»; by default a container does."),
         Setting("cyberwave.record", "tables", {},

@@ -14,7 +14,9 @@ from skerry.wire.codec import decode, encode
 FILE = "outside.json"
 
 _Ledger = dict[str, str]
-"""By path, the SHA-256 of what is the node's only as long as nobody has written there since; empty: the file is."""
+"""By path, the SHA-256 of what is the node's only as long as nobody has written there since; empty: the file is. Of a link its target."""
+
+_LINK = "link "
 
 
 class Outside:
@@ -28,11 +30,17 @@ class Outside:
 
     def note(self, path: Path, copied: bytes | None = None) -> None:
         """That file is going to be written; `copied`: with content that is somebody's else. Raises OSError."""
+        self._note(path, "" if copied is None else hashlib.sha256(copied).hexdigest())
+
+    def note_link(self, path: Path, target: Path) -> None:
+        """A link is going to be made there. Raises OSError."""
+        self._note(path, f"{_LINK}{target}")
+
+    def _note(self, path: Path, what: str) -> None:
         name = str(path.absolute())
-        digest = "" if copied is None else hashlib.sha256(copied).hexdigest()
         with self._lock:
-            if self._known.get(name) != digest:
-                known = {**self._known, name: digest}
+            if self._known.get(name) != what:
+                known = {**self._known, name: what}
                 self._disk.write_atomic("outside.note", self._file, encode(known))
                 self._known = known
 
@@ -43,6 +51,10 @@ def written_outside(data_dir: Path) -> tuple[list[Path], list[Path]]:
     copies: list[Path] = []
     for name, digest in _read(data_dir / FILE).items():
         path = Path(name)
+        if digest.startswith(_LINK):
+            if path.is_symlink() and str(path.readlink()) == digest.removeprefix(_LINK):
+                own.append(path)
+            continue
         draft = path.with_name(f"{path.name}.new")
         if _is_there(draft):
             own.append(draft)  # of a node that was killed over it

@@ -27,7 +27,7 @@ from skerry.node.api.guard import AdminGuard, of_strangers
 from skerry.node.api.sites import Apps, LocalApi
 from skerry.node.api.workload import RowStream, workload_app
 from skerry.node.audit.desk import AuditDesk
-from skerry.node.cyberwave_wiring import CyberwaveOnDemand
+from skerry.node.cyberwave.wiring import CyberwaveOnDemand
 from skerry.node.data.query import RecordQuery
 from skerry.node.data.retention import Retention
 from skerry.node.departure import LAST_WORDS, Departure

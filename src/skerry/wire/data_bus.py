@@ -11,6 +11,9 @@ import msgspec
 
 PORT = 7447
 
+ONE_FILE = 1.0
+"""A second, of each channel, where nothing is said."""
+
 Kept = Literal["keep", "sample", "file", "ring", "off"]
 """As records of one of the two stream classes, as files, only in the ring that events make recordings of, or not at all."""
 

@@ -23,6 +23,7 @@ from skerry.wire.records import SPARSE_SESSION, Kind, Meta, Record
 from skerry.wire.sync import Lane
 
 FULL = "the node is full"
+SHARE_FULL = "the publisher's share of the node is full"
 RATE = "more than are kept of a name"
 _JOURNAL_FULL = "the gate's journal is full"
 

@@ -14,7 +14,7 @@ _SHORT = 8
 PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
 """The variables by which the SDK begins its topics, the first one before the other, and both before the environment."""
 
-_NO_PREFIX = re.compile(r"[/+#$]")
+_NO_PREFIX = re.compile(r"[+#$]")
 
 
 def fingerprint(host: str, node: int, system: str, machine: str) -> str:
@@ -46,15 +46,16 @@ def topic_prefix(environment: str) -> str:
 
 def said_prefix(variables: Mapping[str, str]) -> str:
     """What stands before the topics of a device with these variables."""
-    return next((text for text in _prefixes(variables).values() if _is_prefix(text)), "")
+    found = (text for name, text in _prefixes(variables).items() if text and _is_prefix(name, text))
+    return next(found, "")
 
 
 def prefix_faults(variables: Mapping[str, str]) -> Mapping[str, str]:
-    """By variable, what is wrong with those that say a prefix which is none: as a level of topics it would reach those of others."""
+    """By variable, what is wrong with those that say a prefix which is none."""
     return {
-        name: f"{name} «{text:.40}» is no prefix of topics, which has no «/», «+», «#», «$»: it has no effect"
+        name: f"{name} «{text:.40}» is no prefix of topics: it has no effect"
         for name, text in _prefixes(variables).items()
-        if text and not _is_prefix(text)
+        if not _is_prefix(name, text)
     }
 
 
@@ -74,8 +75,9 @@ def _prefixes(variables: Mapping[str, str]) -> dict[str, str]:
     }
 
 
-def _is_prefix(text: str) -> bool:
-    return bool(text) and _NO_PREFIX.search(text) is None
+def _is_prefix(name: str, text: str) -> bool:
+    """Any text without wildcards; an environment's name is one level, and the tag of images, too."""
+    return _NO_PREFIX.search(text) is None and (name in PREFIXES or "/" not in text)
 
 
 def driver_container(twin: str, others: Collection[str] = ()) -> str:

@@ -9,7 +9,7 @@ import msgspec
 
 from skerry.core.names import pattern_fault
 from skerry.kit.errors import InvalidInput
-from skerry.wire.data_bus import ChannelRule, Kept
+from skerry.wire.data_bus import ONE_FILE, ChannelRule, Kept
 
 How = Literal["sample", "keep", "file", "off"]
 Tables = Mapping[str, Mapping[str, str]]
@@ -41,7 +41,14 @@ def recordings(tables: Tables) -> dict[str, Recording]:
 def channel_rules(tables: Tables) -> list[ChannelRule]:
     """What holds for the data bus: of patterns that fit its keys, «cw/TWIN/data/CHANNEL». Raises InvalidInput."""
     return [
-        ChannelRule(pattern, _KEYS[fields["class"]], _rate(pattern, fields), fields.get("on", ""))
+        ChannelRule(
+            pattern,
+            _KEYS[fields["class"]],
+            ONE_FILE
+            if fields["class"] == "file" and "rate" not in fields
+            else _rate(pattern, fields),
+            fields.get("on", ""),
+        )
         for pattern, fields in _checked(tables).items()
         if pattern.startswith(_OF_KEYS)
     ]

@@ -11,7 +11,7 @@ import asyncio
 import hashlib
 import logging
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -19,6 +19,7 @@ import msgspec
 
 from skerry.core.cyberwave.gathering import (
     FULL,
+    SHARE_FULL,
     File,
     Gathered,
     Message,
@@ -37,6 +38,8 @@ from skerry.kit.errors import SkerryError, StorageFull
 from skerry.kit.ids import random_token
 from skerry.kit.tasks import Guard
 from skerry.node.broker.link import Captured
+from skerry.node.broker.shares import Gate, Shares
+from skerry.node.store.record_engine import KEPT as KEPT_LANES
 from skerry.node.store.record_jobs import Submission
 from skerry.wire.files import FileRef, StoredFile
 from skerry.wire.records import (
@@ -48,7 +51,7 @@ from skerry.wire.records import (
     PublishedRecord,
     Record,
 )
-from skerry.wire.sync import Lane
+from skerry.wire.sync import RECORD_LANES, Lane
 
 UNKNOWN = "cyberwave-gate"
 """The source of what came by a token that has ended meanwhile."""
@@ -56,11 +59,13 @@ UNKNOWN = "cyberwave-gate"
 _AGAIN = Backoff(first=0.05, cap=5.0)
 _PIECE = 1024 * 1024
 _REMEMBERED = 16
+_BESIDE = 48
+"""Bytes of a record besides its name and its value."""
 
 log = logging.getLogger(__name__)
 
 
-class Link(Protocol):
+class Link(Gate, Protocol):
     """The gate, as `broker.link.GateLink` reaches it."""
 
     def captured(self) -> AsyncIterator[Captured]: ...
@@ -109,6 +114,7 @@ class Store(msgspec.Struct, frozen=True):
     contents: Contents
     quality: Callable[[], ClockQuality]
     source_of: Callable[[int], str | None]
+    shares: Shares
 
 
 class Bridge:
@@ -144,8 +150,14 @@ class Bridge:
         guard = Guard("storing what drivers publish", self._clock, self._chance)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._tell_of_missed())
+            group.create_task(self._follow_shares(link))
             while True:
                 await guard.run(partial(self._follow, link))
+
+    async def _follow_shares(self, link: Link) -> None:
+        guard = Guard("holding who publishes too much", self._clock, self._chance)
+        while True:
+            await guard.run(partial(self._store.shares.follow, link))
 
     async def close(self) -> None:
         """Tells of what was left out. Raises StorageFull, Transient."""
@@ -184,21 +196,36 @@ class Bridge:
 
     async def _keep(self, session: str, token: int, kind: Kind, records: list[Numbered]) -> None:
         """Returns when all of them that count are durable, and the others are, or are counted as left out."""
+        source, shares = self._source(token), self._store.shares
+        if shares.has_records_full(source):
+            records = self._left(session, token, records, KEPT_LANES, SHARE_FULL)
 
         async def once() -> None:
             nonlocal records
             try:
                 await self._store.records.append(self._submission(session, token, kind, records))
             except StorageFull:
-                for each in records:
-                    if not each.counts:
-                        key = (session, token, each.record.name)
-                        self._miss(key, each.record.at, 1 + each.missed)
-                records = [each for each in records if each.counts]
+                records = self._left(session, token, records, RECORD_LANES, FULL)
                 if records:
                     raise
 
-        await self._until_done(once)
+        if records:
+            await self._until_done(once)
+        for each in records:
+            shares.stored(source, each.lane, size_of(each.record))
+
+    def _left(
+        self, session: str, token: int, records: list[Numbered], lanes: Sequence[Lane], why: str
+    ) -> list[Numbered]:
+        """Those that count, and what is for other lanes; the others are told of as left out."""
+        left = []
+        for each in records:
+            if each.counts or each.lane not in lanes:
+                left.append(each)
+            else:
+                key = (session, token, each.record.name)
+                self._miss(key, each.record.at, 1 + each.missed, why)
+        return left
 
     async def _keep_files(self, session: str, files: list[File]) -> None:
         for file in files:
@@ -206,6 +233,11 @@ class Bridge:
 
     async def _keep_file(self, session: str, file: File) -> None:
         message, content = file.message, file.content
+        source, shares = self._source(message.token), self._store.shares
+        missed = (session, message.token, content.name), message.wall_ns, 1 + file.missed
+        if shares.has_files_full(source) and not message.counts:
+            self._miss(*missed, SHARE_FULL)
+            return
         digest = (await asyncio.to_thread(hashlib.sha256, message.payload)).hexdigest()
         ref = str(FileRef(digest, len(message.payload)))
         meta = with_missed(content.meta, file.missed)
@@ -221,7 +253,9 @@ class Bridge:
         except StorageFull:
             if message.counts:
                 raise
-            self._miss((session, message.token, content.name), message.wall_ns, 1 + file.missed)
+            self._miss(*missed, FULL)
+            return
+        shares.stored_file(source, len(message.payload))
 
     async def _until_done(self, once: Callable[[], Awaitable[None]]) -> None:
         failures = 0
@@ -266,8 +300,8 @@ class Bridge:
     def _source(self, token: int) -> str:
         return self._store.source_of(token) or UNKNOWN
 
-    def _miss(self, key: Key, at: int, count: int) -> None:
-        self._thinning.miss(key, at, FULL, self._clock.monotonic_ns(), count)
+    def _miss(self, key: Key, at: int, count: int, why: str) -> None:
+        self._thinning.miss(key, at, why, self._clock.monotonic_ns(), count)
 
     async def _tell_of_missed(self) -> None:
         """Tells of what was left out of names that have become quiet."""
@@ -312,6 +346,11 @@ def _message(entry: Entry) -> Message:
         counts=bool(flags & KEPT or flags & QOS),
         gap=bool(flags & GAP),
     )
+
+
+def size_of(record: Record) -> int:
+    """About what it takes on the disk."""
+    return _BESIDE + len(record.name) + (len(record.value) if isinstance(record.value, str) else 0)
 
 
 async def _pieces(payload: bytes) -> AsyncIterator[bytes]:

@@ -48,6 +48,11 @@ class BrokerWorkloads:
         self._program = chosen or Path(NAME)
         self.look()
 
+    def take_up(self, running: Assignment | None) -> None:
+        """At an agent's start, `running` is the broker as it was started: it goes on also while there is no program."""
+        if self.problem and running is not None and running.spec.process is not None:
+            self._program = Path(running.spec.process.command[0])
+
     async def follow(self, clock: Clock) -> None:
         """Looks again and again, for ever: somebody may install it."""
         while True:

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -64,6 +64,7 @@ class GateLink:
         self._lost = asyncio.Event()
         self._news = asyncio.Event()
         self._hosts: Sequence[str] = ()
+        self._held: Collection[str] = ()
 
     async def keep(self) -> None:
         """Connects, and again whenever the connection is lost; for ever."""
@@ -155,6 +156,18 @@ class GateLink:
         reply = await self._ask("addresses", [("host", host) for host in hosts])
         return reply.all("failed")
 
+    async def hold(self, workloads: Collection[str]) -> None:
+        """Lets these publish nothing that counts, and no others, from now on and after each restart of the gate."""
+        self._held = workloads
+        if self._sock:
+            await self._hold()
+
+    async def _hold(self) -> None:
+        try:
+            await self._ask("hold", [("workload", name) for name in sorted(self._held)])
+        except Refused as error:  # a gate of an earlier version, which goes on as it was
+            log.warning("cannot hold %s at the gate: %s", ", ".join(sorted(self._held)), error)
+
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """Publishes to the node's containers; returns once the broker has it. Raises Transient, Refused."""
         text = payload.decode("utf-8", "surrogateescape")
@@ -195,6 +208,8 @@ class GateLink:
         await self.tokens()
         if self._hosts:
             await self.listen(self._hosts)
+        if self._held or reply.get("held"):
+            await self._hold()
         self.session = reply.text("session")
         self._told = (self.session, reply.number("stored") if reply.get("stored") else 0)
         self._news.set()

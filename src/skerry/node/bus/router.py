@@ -17,7 +17,7 @@ from skerry.kit.bell import Bell
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import own_assignment
 from skerry.node.ports import Launch
-from skerry.wire.codec import decode, encode
+from skerry.wire.codec import encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
 from skerry.wire.workload import (
     Assignment,
@@ -151,9 +151,9 @@ def _spec(order: BusOrder) -> WorkloadSpec:
 
 
 def _hosts_of(*assignments: Assignment | None) -> list[str]:
-    commands = [one.spec.process for one in assignments if one is not None]
-    orders = [decode(one.command[-1].encode(), BusOrder, "bus") for one in commands if one]
-    return [host for order in orders for host in order.hosts]
+    """As `command` has them, behind the port."""
+    processes = [one.spec.process for one in assignments if one is not None]
+    return [host for process in processes if process for host in process.command[5:]]
 
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:

@@ -167,12 +167,18 @@ def _common(around: Surroundings) -> dict[str, str]:
         "CYBERWAVE_MQTT_PORT": str(around.mqtt_port),
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
-        "ZENOH_CONNECT": around.router or around.device.get("ZENOH_CONNECT", ""),
+        "ZENOH_CONNECT": _endpoints(around.router, around.device.get("ZENOH_CONNECT", "")),
         # Peers speak with each other directly, and cannot from one network into another: clients have the router do it.
         "ZENOH_MODE": "client" if around.router and around.is_apart else "",
         # Zenoh's own default is every interface of the device.
         "ZENOH_LISTEN": listen,
     }
+
+
+def _endpoints(*lists: str) -> str:
+    """Each once, in their order."""
+    every = [one.strip() for text in lists for one in text.split(",")]
+    return ",".join(dict.fromkeys(filter(None, every)))
 
 
 def _shared_memory(around: Surroundings, *, default: bool) -> str:

@@ -156,6 +156,7 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
             "CYBERWAVE_EDGE_CONFIG_DIR": str(places.view),
             "CYBERWAVE_WORKER_STATUS_PATH": str(places.status / STATUS_FILE),
             "CYBERWAVE_MODEL_DIR": str(places.models),
+            "PYTHONDONTWRITEBYTECODE": "1",  # what is beside the scripts is their owner's
         }
         if places.bus is not None:
             found["CYBERWAVE_DATA_DIR"] = str(places.bus)

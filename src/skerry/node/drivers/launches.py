@@ -25,7 +25,7 @@ from skerry.node.contracts.cyberwave import (
 from skerry.node.drivers.device import Body, Device
 from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan
-from skerry.node.drivers.views import CREDENTIALS, Views
+from skerry.node.drivers.views import CREDENTIALS, LIBRARY, Views
 from skerry.node.ports import ContainerExtras, ContainerLaunch, Launch, ProcessLaunch
 from skerry.node.twin_ports import Grant, Tokens
 from skerry.wire.codec import decode
@@ -193,6 +193,11 @@ class Launches:
             *(_mount(file, f"{CONFIG_INSIDE}/{Path(file).name}") for file in recipe.files),
             _mount(str(secrets / CREDENTIALS), f"{CONFIG_INSIDE}/{CREDENTIALS}"),
         ]
+        if _is_so101(assignment):
+            library = _mount(
+                str(self._views.library(name)), f"{CONFIG_INSIDE}/{LIBRARY}", writable=True
+            )
+            mounts.append(library)
         if inside := bus_inside(assignment.spec.env):
             mounts.append(_mount(str(self._views.bus()), inside, writable=True))
         return {**recipe.host, "Mounts": [*recipe.host.get("Mounts", []), *mounts]}
@@ -249,6 +254,12 @@ def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> B
         more = plan.options.host.get("ExtraHosts", [])
         host["ExtraHosts"] = ["host.docker.internal:host-gateway", *more]
     return host
+
+
+def _is_so101(assignment: Assignment) -> bool:
+    """Cyberwave's own arms: the only drivers that have a directory of the device to write to."""
+    container = assignment.spec.container
+    return container is not None and "so101" in container.image.lower()
 
 
 def _mount(source: str, target: str, *, writable: bool = False) -> Body:

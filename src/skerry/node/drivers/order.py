@@ -21,6 +21,9 @@ from skerry.wire.workload import Assignment, Phase, WorkloadStatus
 ROUTER_PATIENCE = 5.0
 """Seconds in which the router may come up, from when it was last seen to be down."""
 
+STEADY = 2.0
+"""Seconds for which a router that has ended by itself has to run until it counts as up again."""
+
 DRIVERS_PATIENCE = 30.0
 """Seconds in which the drivers may: the workers do not wait for images that come slowly."""
 
@@ -98,9 +101,12 @@ class StartOrder:
         self, statuses: Mapping[str, WorkloadStatus], running: Mapping[str, Assignment]
     ) -> str:
         wanted, now = self._sources.router(), self._clock.monotonic_ns()
-        if wanted is None or _is_up(wanted, statuses, running):
+        up = None if wanted is None else self._up(wanted, statuses, running)
+        if wanted is None or up == 0:
             self._lacking, self.problem = None, ""
             return ""
+        if up is not None:
+            self._due.append(up)
         self._lacking = now if self._lacking is None else self._lacking
         left = ROUTER_PATIENCE - (now - self._lacking) / NS
         if left > 0:
@@ -114,6 +120,24 @@ class StartOrder:
             log.warning("%s", self.problem)
             self.told.ring()
         return ""
+
+    def _up(
+        self,
+        wanted: Assignment,
+        statuses: Mapping[str, WorkloadStatus],
+        running: Mapping[str, Assignment],
+    ) -> float | None:
+        """In how many seconds the router counts as up; None: it does not run. An earlier one, of another spec, is about to end.
+
+        Who answers at its port may be somebody else, who keeps it from staying.
+        """
+        status, serves = statuses.get(wanted.workload), running.get(wanted.workload)
+        if status is None or serves is None or serves.spec != wanted.spec:
+            return None
+        if status.phase != "running" or not status.ready:
+            return None
+        since = (self._clock.wall_ns() - status.since) / NS
+        return max(STEADY - since, 0) if status.restarts else 0
 
     def _drivers(
         self, statuses: Mapping[str, WorkloadStatus], running: Mapping[str, Assignment]
@@ -137,16 +161,6 @@ class StartOrder:
             names,
         )
         return ""
-
-
-def _is_up(
-    wanted: Assignment, statuses: Mapping[str, WorkloadStatus], running: Mapping[str, Assignment]
-) -> bool:
-    """An earlier one, of another spec, is about to end."""
-    status, serves = statuses.get(wanted.workload), running.get(wanted.workload)
-    if status is None or serves is None or serves.spec != wanted.spec:
-        return False
-    return status.phase == "running" and status.ready
 
 
 def _is_tried(status: WorkloadStatus | None, running: Mapping[str, Assignment]) -> bool:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
 
 from skerry.wire.workload import Assignment
 
@@ -14,10 +15,15 @@ class Refreshes:
         self._running = running
         self._adopted: Mapping[str, Assignment] | None = None
         self._orders = 0
+        self._own: Counter[str] = Counter()
 
-    def order(self) -> None:
-        """All of them are started anew."""
+    def order_all(self) -> None:
+        """Everything is started anew."""
         self._orders += 1
+
+    def order(self, workloads: Iterable[str]) -> None:
+        """These are."""
+        self._own.update(workloads)
 
     def of(self, wish: Assignment) -> int | None:
         """`LocalIntent.refreshes` of a workload."""
@@ -28,4 +34,4 @@ class Refreshes:
         before = self._adopted.get(wish.workload)
         was = None if before is None else before.spec.container
         same = was is not None and was.image == wish.spec.container.image
-        return self._orders + (not same)
+        return self._orders + self._own[wish.workload] + (not same)

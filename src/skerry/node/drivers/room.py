@@ -111,8 +111,10 @@ class DriverRoom:
     async def start_driver(self, twin: str) -> str:
         """As `twin_ports.DriverStarts`."""
         known = self.watch.marks().get(twin)
-        await self.watch.clear(twin)
         held = known is not None and known.since is not None
+        if held:
+            self.workloads.refresh(twin)
+        await self.watch.clear(twin)
         return (
             "its mark is taken away, and it is started"
             if held

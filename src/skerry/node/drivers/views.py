@@ -6,6 +6,7 @@ stand here. A native driver is given links to them.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 
 CREDENTIALS = "credentials.json"
+LIBRARY = "so101_lib"
 _As = Callable[[bytes, Collection[str]], bytes]
 
 _COMMON: Mapping[str, _As] = {
@@ -74,6 +76,24 @@ class Views:
             raise Transient(f"cannot make directory {path}: {error.strerror}") from error
         return path
 
+    def library(self, workload: str) -> Path:
+        """Where drivers of SO101 arms keep calibrations, for Cyberwave's command line, too. Raises Transient, InvalidInput."""
+        path, inside = self._source / LIBRARY, self.place(workload) / LIBRARY
+        if path.is_symlink():
+            raise InvalidInput(
+                f"cannot start driver «{workload}»: {path} is a link, which is not followed"
+            )
+        try:
+            if not path.is_dir():
+                self._disk.make_directory("driver.library", path)
+                owner = self._source.stat()
+                if os.geteuid() != owner.st_uid:
+                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            inside.mkdir(exist_ok=True)
+        except OSError as error:
+            raise _trouble(workload, error) from error
+        return path
+
     def _common(self, workload: str, twins: Collection[str]) -> Path:
         view = self.place(workload)
         if not view.is_dir():
@@ -88,8 +108,10 @@ class Views:
         return view
 
     def _tidy(self, view: Path, files: set[str]) -> None:
+        """What is left of other twins goes; directories are a native driver's own."""
         for path in view.iterdir():
-            if path.name not in files and path.name not in (*_COMMON, CREDENTIALS):
+            known = path.name in files or path.name in (*_COMMON, CREDENTIALS)
+            if not known and (path.is_symlink() or not path.is_dir()):
                 path.unlink()
 
 

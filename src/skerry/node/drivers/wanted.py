@@ -108,6 +108,10 @@ class DriverWorkloads:
         assignment = self._wanted.get(workload)
         return None if assignment is None else recipe_of(assignment).twin
 
+    def refresh(self, twin: str) -> None:
+        """The twin's driver is about to be started on purpose: from a newer image, if there is one."""
+        self._refreshes.order(name for name in self._wanted if self.twin_of(name) == twin)
+
     def hosts(self) -> Collection[str]:
         """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
         hosts = {host for host in self._networks.values() if host}
@@ -118,7 +122,7 @@ class DriverWorkloads:
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
         if why and not self._hold:
-            self._refreshes.order()
+            self._refreshes.order_all()
         self._hold = why
         await self.look()
 

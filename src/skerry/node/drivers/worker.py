@@ -145,7 +145,7 @@ class WorkerWorkloads:
             self._gpu = None
             self._bell.ring()
             if not self._held:
-                self._refreshes.order()
+                self._refreshes.order_all()
         else:
             soon = self._clock.monotonic_ns() - int((TRY_AGAIN - AFTER_RESTART) * NS)
             self._plain = dict.fromkeys(self._plain, soon)

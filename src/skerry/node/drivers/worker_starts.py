@@ -104,7 +104,9 @@ def judge(
         case _:
             if exited:
                 return replace(start, state="none"), exited
-            return _failed(start, f"it ended with {_exit(status)}", [])
+            unstarted = status.exit is None and status.message.startswith(_CANNOT)
+            why = status.message if unstarted else f"it ended with {_exit(status)}"
+            return _failed(start, why, [])
 
 
 def _running(

@@ -74,6 +74,10 @@ class FilesOnDemand:
         store = await self._load().opened()
         return await store.named(refs, accept)
 
+    def left(self) -> int:
+        """Bytes of contents that may still come before the hub has some."""
+        return max(self._limit - self._rows.totals().unsent, 0)
+
     async def renew(self) -> int:
         """Seals again what is not sealed as it would be now; returns how many files. Raises Transient, StorageFull."""
         if not self._root.is_dir():

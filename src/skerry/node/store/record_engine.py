@@ -45,7 +45,7 @@ from skerry.wire.sync import RECORD_LANES, Lane
 
 log = logging.getLogger(__name__)
 
-_KEPT: tuple[Lane, ...] = ("event", "keep")
+KEPT: tuple[Lane, ...] = ("event", "keep")
 _THINNED: tuple[Lane, ...] = ("sample",)
 _NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 
@@ -92,6 +92,11 @@ class RecordEngine:
     def spare(self) -> int:
         """Bytes of the disk that work which can wait leaves to publishers. Known after `open`."""
         return self._reserve.spare
+
+    def kept_room(self) -> int:
+        """Bytes until the lanes event and keep are full. For any thread: the figures may be those of a moment ago."""
+        used = sum(self.lanes[lane].bytes for lane in KEPT)
+        return max(min(self._limits.keep - used, self._free_bytes()), 0)
 
     def open(self) -> None:
         self._disk.make_directory("segment.directory", self._directory)
@@ -165,14 +170,12 @@ class RecordEngine:
         return Published(job.count, repeated)
 
     def _fits(self, staged: Sequence[tuple[LaneLog, list[Piece]]]) -> bool:
-        wanted = sum(
-            piece.size for lane, pieces in staged if lane.lane in _KEPT for piece in pieces
-        )
+        wanted = sum(piece.size for lane, pieces in staged if lane.lane in KEPT for piece in pieces)
         if wanted == 0 or self._kept_bytes() + wanted <= self._limits.keep:
             return True
         cause = f"the limit of {format_size(self._limits.keep)} is reached"
         return self._free_early(
-            _KEPT, lambda: self._kept_bytes() + wanted <= self._limits.keep, cause
+            KEPT, lambda: self._kept_bytes() + wanted <= self._limits.keep, cause
         )
 
     def _postponed(self, jobs: Sequence[Submission]) -> RoomNeeded | None:
@@ -198,7 +201,7 @@ class RecordEngine:
         return _THINNED if samples and self._thin_until_free(self._reserve.lent) else ()
 
     def _kept_bytes(self) -> int:
-        return sum(self.lanes[lane].bytes + self.lanes[lane].staged_bytes for lane in _KEPT)
+        return sum(self.lanes[lane].bytes + self.lanes[lane].staged_bytes for lane in KEPT)
 
     def _flush(self) -> dict[Lane, OSError]:
         """Flushes every lane; answers those that failed. One lane's failure leaves the others alone."""

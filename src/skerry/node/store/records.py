@@ -27,7 +27,7 @@ from skerry.node.store.frame_cipher import FrameCipher
 from skerry.node.store.freeing import droppable
 from skerry.node.store.lane_reader import LaneReader, Span, StoredFrame
 from skerry.node.store.lane_recovery import rewriting
-from skerry.node.store.record_engine import RecordEngine
+from skerry.node.store.record_engine import KEPT, RecordEngine
 from skerry.node.store.record_jobs import (
     Check,
     Counters,
@@ -208,6 +208,16 @@ class RecordStore:
     async def tend_reserve(self) -> None:
         """Takes the reserve up again if there is room, also while nothing is published."""
         await self._thread.run(Tend())
+
+    def kept_room(self) -> int:
+        """Bytes that events and records of class keep may still take, what the hub has being counted as free."""
+        sent = sum(
+            segment.size
+            for lane in KEPT
+            for segment in self.segments(lane)
+            if segment.last <= self.acknowledged(lane)
+        )
+        return self._engine.kept_room() + sent
 
     def worth(self, lane: Lane) -> int:
         """Bytes from which the file that is being written is ended so that it can go."""

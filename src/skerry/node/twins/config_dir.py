@@ -99,10 +99,12 @@ def default_directory(
 
     `home_of` says where a user lives; None: there is no such user.
     """
-    if said := variables.get(OVERRIDE, "").strip():
-        return Path(said), False
     user = variables.get("SUDO_USER", "").strip()
-    return ((user and home_of(user)) or home) / DIRECTORY, True
+    own = (user and home_of(user)) or home
+    if said := variables.get(OVERRIDE, "").strip():
+        # A service's environment has passed no shell.
+        return own / said.removeprefix("~/") if said.startswith("~/") else Path(said), False
+    return own / DIRECTORY, True
 
 
 def disk_for(directory: Path, note: Note) -> Disk:

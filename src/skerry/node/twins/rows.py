@@ -21,7 +21,6 @@ from skerry.kit.errors import InvalidInput, NotFound
 from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_rows import SharedRows
-from skerry.node.store.shared_table import Held
 from skerry.wire.entities import Change, Changes, Declare, EntityRow, Find, Reading
 from skerry.wire.shared import Declaration
 
@@ -171,7 +170,7 @@ class TwinStore:
         async with self._reading:
             sign = self.fingerprint.encode()
             found = [
-                _twin(row, self._twins.get(row.id))
+                self._twin(row, self._twins.get(row.id))
                 for row in await self._all(self.entity)
                 if sign in bytes(row.body)
             ]
@@ -191,7 +190,27 @@ class TwinStore:
         held = self._rows.table.row(db, self.entity, uuid)
         if held is None or held.deleted:
             raise NotFound(f"cannot edit twin «{uuid}»: there is none")
-        return _of(held, self._rows.table.body(self.entity, held))
+        body = self._rows.table.body(self.entity, held)
+        rev = UNNUMBERED if held.queued else held.rev
+        return Twin(held.id, held.hlc, rev, body, self._body(body))
+
+    def _twin(self, row: EntityRow, held: Twin | None) -> Twin:
+        """The row as a twin: that which is `held` already, where it is the same."""
+        body = bytes(row.body)
+        if held is not None and (held.revision, held.rev, held.row) == (
+            row.revision,
+            row.rev,
+            body,
+        ):
+            return held
+        return Twin(row.id, row.revision, row.rev, body, self._body(body))
+
+    def _body(self, row: bytes) -> Body:
+        """A twin that does not say it is of this environment, too: all rows of the entity are."""
+        body = decoded(row)
+        return (
+            body if body.get("environment_uuid") else body | {"environment_uuid": self._environment}
+        )
 
     async def _all(self, entity: str) -> list[EntityRow]:
         return await self._find(entity, Find())
@@ -204,19 +223,6 @@ class TwinStore:
             if not found.next:
                 return rows
             asked = msgspec.structs.replace(asked, after=found.next)
-
-
-def _twin(row: EntityRow, held: Twin | None) -> Twin:
-    """The row as a twin: that which is `held` already, where it is the same."""
-    body = bytes(row.body)
-    if held is not None and (held.revision, held.rev, held.row) == (row.revision, row.rev, body):
-        return held
-    return Twin(row.id, row.revision, row.rev, body, decoded(body))
-
-
-def _of(held: Held, body: bytes) -> Twin:
-    rev = UNNUMBERED if held.queued else held.rev
-    return Twin(held.id, held.hlc, rev, body, decoded(body))
 
 
 def _asset(twin: Body) -> str:

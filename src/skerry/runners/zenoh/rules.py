@@ -7,10 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 
 from skerry.kit.patterns import matches
 from skerry.runners.zenoh.keys import Key, key_of
-from skerry.wire.data_bus import ChannelRule
-
-ONE_FILE = 1.0
-"""A second, where the rule says nothing."""
+from skerry.wire.data_bus import ONE_FILE, ChannelRule
 
 MAX_CHANNELS = 1024
 """Whoever is on the bus may name channels; each costs memory."""
@@ -48,7 +45,7 @@ class Channel:
         self.kept = kept
         self.ring = ring
         rate = kept.rate if kept else 0.0
-        self.pace = Pace(rate or ONE_FILE if kept and kept.kept == "file" else rate)
+        self.pace = Pace(rate)
         self.file_pace = Pace(rate or ONE_FILE)
         """For what turns out to be too large for a record."""
         self.ring_pace = Pace(ring.rate if ring else 0.0)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from pathlib import Path
 
-from skerry.gate.splice import MOST
+from skerry.gate import REQUESTS
 from skerry.kit.reception import RequestLimits
 from skerry.kit.socket_path import checked_socket_path
 from skerry.node.api import web
@@ -21,7 +21,7 @@ from skerry.node.contracts.cyberwave_api.sources import Sources
 from skerry.node.contracts.cyberwave_api.states import States
 from skerry.node.contracts.cyberwave_api.twins import Twins
 
-LIMITS = RequestLimits(connections=MOST + 32)
+LIMITS = RequestLimits(connections=REQUESTS + 32)
 """More than the gate has: it says who may have how many."""
 
 _SHUTDOWN_SECONDS = 1.0

@@ -8,7 +8,14 @@ from skerry.core.cyberwave import schemas
 from skerry.core.merging.bodies import Body, decoded, encoded
 from skerry.node.api import web
 from skerry.node.api.answers import json_answer
-from skerry.node.contracts.cyberwave_api.asking import detail, grant_in, named, no_such, page
+from skerry.node.contracts.cyberwave_api.asking import (
+    body_in,
+    detail,
+    grant_in,
+    named,
+    no_such,
+    page,
+)
 from skerry.node.contracts.cyberwave_api.sources import Sources
 
 OF_THE_HUB = "cannot do this on a device: ask the hub"
@@ -17,6 +24,7 @@ _NAMES = uuid.UUID("0b0c4a36-6f2e-5f5c-9d5e-5c1f6a1d7a10")
 """What the names of things are made UUIDs with that have none of their own here."""
 
 _MOST = 200
+_OF_NO_NAME = "Quickstart Environment"
 
 
 def uuid_of(kind: str, name: str) -> str:
@@ -44,7 +52,9 @@ class Catalog:
         router.add_get("/api/v1/projects/{project}", self.project)
         router.add_get("/api/v1/projects/{project}/environments", self.environments)
         router.add_get("/api/v1/users/workspaces", self.workspaces)
-        for path in ("twins", "projects", "projects/{project}/environments", "users/workspaces"):
+        router.add_get("/api/v1/users/workspaces/{workspace}", self.workspace)
+        router.add_post("/api/v1/projects/{project}/environments", self.make_environment)
+        for path in ("twins", "projects", "users/workspaces"):
             router.add_post(f"/api/v1/{path}", elsewhere)
         router.add_delete("/api/v1/twins/{twin}", elsewhere)
 
@@ -89,6 +99,13 @@ class Catalog:
             raise no_such("environment", slug)
         return json_answer(around)
 
+    async def make_environment(self, request: web.Request) -> web.StreamResponse:
+        """The SDK asks for one by this name where its program names none: that is the device's own."""
+        await self._project(named(request, "project"))
+        if (await body_in(request)).get("name") != _OF_NO_NAME:
+            return await elsewhere(request)
+        return json_answer(await self._around())
+
     async def projects(self, request: web.Request) -> web.StreamResponse:
         limit, offset = page(request, _MOST, _MOST)
         around = await self._around()
@@ -98,9 +115,18 @@ class Catalog:
         return json_answer(await self._project(named(request, "project")))
 
     async def workspaces(self, _request: web.Request) -> web.StreamResponse:
+        return json_answer([await self._own_workspace()])
+
+    async def workspace(self, request: web.Request) -> web.StreamResponse:
+        found = await self._own_workspace()
+        if found["uuid"] != named(request, "workspace"):
+            raise no_such("workspace", named(request, "workspace"))
+        return json_answer(found)
+
+    async def _own_workspace(self) -> Body:
         around = await self._around()
         body: Body = {"name": "Workspace", "slug": "workspace"}
-        return json_answer([_completed(schemas.WORKSPACE, _workspace(around), body)])
+        return _completed(schemas.WORKSPACE, _workspace(around), body)
 
     async def _project(self, wanted: str) -> Body:
         found = _project(await self._around())

@@ -17,7 +17,7 @@ import msgspec
 from skerry.kit.units import format_size
 from skerry.wire.workload import WorkerSpec
 
-MANIFESTS = ("cyberwave.yml", "skerry.yml")
+MANIFESTS = ("cyberwave.yml", "cyberwave.yaml", "skerry.yml", "skerry.yaml")
 UNREADABLE = "unreadable"
 
 MAX_SCANNED = 256 * 1024

@@ -26,6 +26,7 @@ from skerry.node.workloads.runtimes.containers.gpus import gpu_request
 from skerry.node.workloads.runtimes.containers.pulling import (
     LOAD,
     Progress,
+    is_rare,
     why_missing,
     why_not_loaded,
 )
@@ -43,15 +44,17 @@ SAY_EVERY = 2.0
 ANNOUNCE_EVERY = 5.0
 """Seconds between two events about it."""
 
+FIRST_WORD = 60.0
+"""Seconds for a registry's first word; engines wait for one that takes calls and says nothing without end."""
+
 REGISTRY_PATIENCE = 15.0
 """Seconds for a registry's first word when the engine has the image anyway."""
 
-REFRESH_PATIENCE = 5.0
-"""The same, where nobody but the device asks for a newer image: it has to start without a network, too."""
-
+REFRESH_PATIENCE = 3.0
 REFRESH_SILENCE = 10.0
 REFRESH_LONGEST = 60.0
-"""Seconds without a word, and in all, after which the one that is here is started and the pull goes on beside it."""
+"""Seconds without a first word, without another one, and in all, for which a start waits where nobody but the device asks
+for a newer image. Then the one that is here is started, since a device has to start without a network; the pull goes on."""
 
 _SILENT = "the registry has said nothing for"
 
@@ -124,10 +127,9 @@ class _Image(msgspec.Struct):
             (one.workload, one.local.refreshes) for one in self.users if one.local.refreshes
         }
 
-    @property
-    def patience(self) -> float:
-        """For the registry's first word, if it is here."""
-        return REGISTRY_PATIENCE if "always" in self.pulls else REFRESH_PATIENCE
+    def patience(self, *, here: bool) -> float:
+        """For the registry's first word."""
+        return REGISTRY_PATIENCE if here and "always" in self.pulls else FIRST_WORD
 
 
 class Images:
@@ -284,7 +286,7 @@ class Images:
 
     async def _pull(self, image: _Image, *, here: bool) -> None:
         progress = Progress()
-        if _is_rare(image.tries + 1):
+        if is_rare(image.tries + 1):
             self._tell(image, "started")
         await self._announce(image, "started", {})
         meanwhile = None
@@ -308,7 +310,7 @@ class Images:
 
     async def _failed(self, image: _Image, words: str, *, here: bool) -> None:
         image.tries += 1
-        rarely = _is_rare(image.tries)
+        rarely = is_rare(image.tries)
         if rarely:
             self._tell(image, "timed out" if words.startswith(_SILENT) else "failed", words)
         if here:
@@ -326,10 +328,10 @@ class Images:
 
     async def _stream(self, image: _Image, progress: Progress, *, here: bool) -> str:
         """Follows one pull to its end; returns why it failed, or an empty text. Raises Refused."""
-        words = ""
+        words, limit = "", image.patience(here=here)
         try:
             credentials = await self._credentials(image.name, image.users)
-            async with asyncio.timeout(image.patience if here else None) as patience:
+            async with asyncio.timeout(limit) as patience:
                 async for line in self._engine.pull(image.name, credentials):
                     patience.reschedule(None)
                     image.lines += 1
@@ -339,7 +341,7 @@ class Images:
                         self._tell(image, "line", ": ".join(filter(None, (line.id, line.status))))
                     await self._progress(image, progress)
         except TimeoutError:
-            return f"{_SILENT} {image.patience:g} s"
+            return f"{_SILENT} {limit:g} s"
         except Transient as error:
             return str(error)
         return words
@@ -360,17 +362,21 @@ class Images:
     async def _serve_meanwhile(self, image: _Image) -> None:
         """While a pull lasts, the image that is here: a start waits only as long as the registry speaks, and not for ever."""
         ends = self._clock.monotonic_ns() + int(REFRESH_LONGEST * NS)
-        seen = -1
-        while image.lines != seen and (left := (ends - self._clock.monotonic_ns()) / NS) > 0:
+        pause, why = REFRESH_PATIENCE, "its pull lasts"
+        while (left := (ends - self._clock.monotonic_ns()) / NS) > 0:
             seen = image.lines
-            await self._clock.sleep(min(REFRESH_SILENCE, left))
-        self._keep(image, "its pull lasts, and goes on")
+            await self._clock.sleep(min(pause, left))
+            if image.lines == seen:
+                why = f"{_SILENT} {pause:g} s"
+                break
+            pause = REFRESH_SILENCE
+        self._keep(image, f"{why}; it goes on")
 
     def _keep(self, image: _Image, why: str) -> None:
         """The image that is here is used although a newer one was asked for."""
+        image.kept = f"its image may not be the newest: {why}"
         if not image.here:
             log.warning("the image %s that is here is used: %s", image.name, why)
-            image.kept = f"its image may not be the newest: {why}"
             self._tell(image, "kept", why)
         self._set(image)
 
@@ -391,8 +397,3 @@ class Images:
         workloads = ", ".join(sorted(user.workload for user in image.users))
         about: Meta = {"image": image.name[:512], "workloads": workloads[:512]}
         await self._voice.announce(EVENT, stage, about | meta)
-
-
-def _is_rare(tries: int) -> bool:
-    """The 1st, 2nd, 4th, 8th …: an outage may last for days."""
-    return tries.bit_count() == 1

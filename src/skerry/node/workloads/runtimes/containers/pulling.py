@@ -114,3 +114,8 @@ def has_no_room(words: str) -> bool:
 def registry_answered(words: str) -> bool:
     """Whether a failed pull was the registry's own no, and not the way to it."""
     return _ANSWERED.search(words) is not None
+
+
+def is_rare(tries: int) -> bool:
+    """The 1st, 2nd, 4th, 8th …: an outage may last for days."""
+    return tries.bit_count() == 1

@@ -32,7 +32,7 @@ from skerry.wire.local import LinkStatus
 from skerry.wire.records import ClockQuality
 
 if TYPE_CHECKING:
-    from skerry.node.cyberwave_room import CyberwaveRoom
+    from skerry.node.cyberwave.room import CyberwaveRoom
 
 
 class CyberwaveParts(msgspec.Struct, frozen=True, kw_only=True):
@@ -69,7 +69,7 @@ class CyberwaveOnDemand:
         self._built: CyberwaveRoom | None = None
         self.room: CyberwaveRoom | None = None
         if parts.settings.cyberwave.enabled:
-            from skerry.node.cyberwave_room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
+            from skerry.node.cyberwave.room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
             self._built = CyberwaveRoom(parts)
             book.sources = [self._built]

@@ -2,7 +2,7 @@
 
 twins, files, alerts     shared rows, so they are there without a hub, and the twins' files
 presence                 whether their drivers are there: rows, too
-programs                 the drivers and workers themselves (`cyberwave_programs`)
+programs                 the drivers and workers themselves (`programs`)
 orders                   what the hub's people want of them
 REST                     what drivers and workers ask, from all that
 """
@@ -21,8 +21,8 @@ from skerry.node.broker.alerting import BrokerAlerts
 from skerry.node.contracts.cyberwave_api.app import RestSocket, rest_app
 from skerry.node.contracts.cyberwave_api.recent import Recent
 from skerry.node.contracts.cyberwave_api.sources import Device, Sources
-from skerry.node.cyberwave_programs import GateSide, Programs, Twins
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.programs import GateSide, Programs, Twins
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.data.query import RecordQuery
 from skerry.node.drivers.worker import SCRIPTS
 from skerry.node.drivers.workflows import WorkflowFiles

@@ -21,7 +21,7 @@ from skerry.kit.errors import Refused
 from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
@@ -128,10 +128,12 @@ def may_raise_limits(process: Path = Path("/proc/self/status")) -> bool:
     return found is not None and bool(int(found[1], 16) >> _SYS_RESOURCE & 1)
 
 
-def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | None]:
+def config_directory(
+    parts: CyberwaveParts, outside: Outside
+) -> tuple[ConfigDirectory, Path | None]:
     """The configuration directory, and where it may be migrated from: nothing is put into one that somebody has chosen.
 
-    What is written there is noted, for the erasure of this node.
+    What is written there is noted in `outside`, for the erasure of this node.
     """
     settings, clock = parts.settings.cyberwave, parts.host.clock
     path, usual = settings.config_dir, False
@@ -140,7 +142,7 @@ def config_directory(parts: CyberwaveParts) -> tuple[ConfigDirectory, Path | Non
     host = Host(platform.node(), uuid.getnode(), platform.system(), platform.machine())
     own, opened = Own(settings.variables, settings.environment or ""), parts.opened
     store = KnownConfigStore(opened.writer, opened.reader, opened.cipher)
-    disk = disk_for(path, Outside(parts.settings.data_dir, parts.host.disk).note)
+    disk = disk_for(path, outside.note)
     found = ConfigDirectory(path, own, host, disk, clock, store)
     return found, LEGACY if usual else None
 

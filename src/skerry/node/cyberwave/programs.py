@@ -27,10 +27,10 @@ from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
-from skerry.node.cyberwave_engine import EngineQuestions
-from skerry.node.cyberwave_living import running_of
-from skerry.node.cyberwave_places import Shared, device_memory, may_raise_limits
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.engine import EngineQuestions
+from skerry.node.cyberwave.living import running_of
+from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.limits import controllers, limits_here
 from skerry.node.drivers.room import DriverParts, DriverRoom

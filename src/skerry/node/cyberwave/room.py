@@ -4,14 +4,14 @@ directory      the documented configuration, which people and programs edit
 broker, gate   what drivers speak to: workloads of the device, which outlive the agent
 link, tokens   the agent's end of the gate
 bridge         what drivers publish, on its way into the store
-environment    the twins that this device serves, and what comes with them (`cyberwave_environment`)
+environment    the twins that this device serves, and what comes with them (`environment`)
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -22,13 +22,14 @@ from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
-from skerry.node.broker.children import BrokerWorkloads
+from skerry.node.broker.children import BROKER, BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.broker.pongs import Pongs
-from skerry.node.cyberwave_environment import EnvironmentRoom
-from skerry.node.cyberwave_living import LeftRunning, LivingGrants, running_of
-from skerry.node.cyberwave_places import (
+from skerry.node.broker.shares import Room, Shares
+from skerry.node.cyberwave.environment import EnvironmentRoom
+from skerry.node.cyberwave.living import LeftRunning, LivingGrants, running_of
+from skerry.node.cyberwave.places import (
     BUS,
     Shared,
     config_directory,
@@ -38,9 +39,10 @@ from skerry.node.cyberwave_places import (
     set_log_level,
     shared_places,
 )
-from skerry.node.cyberwave_programs import GateSide
-from skerry.node.cyberwave_wiring import CyberwaveParts
+from skerry.node.cyberwave.programs import GateSide
+from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.models.layout import DIRECTORY, models_root
+from skerry.node.outside import Outside
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -65,11 +67,10 @@ class CyberwaveRoom:
         self.told = Bell()
         self._parts = parts
         self._plan = gate_plan(parts)
-        self.directory, self._legacy = config_directory(parts)
+        self._outside = Outside(parts.settings.data_dir, parts.host.disk)
+        self.directory, self._legacy = config_directory(parts, self._outside)
         self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
-        self._left = LeftRunning(
-            lambda: running_of(parts.instances.load(), parts.host.clock.boot_id())
-        )
+        self._left = LeftRunning(self._running)
         self._sources: list[DeviceWorkloads] = [self.broker]
         self.tokens: Granting
         self.bridge: Bridge
@@ -93,15 +94,19 @@ class CyberwaveRoom:
 
     async def _open(self) -> None:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
+        self.broker.take_up(self._running().get(BROKER))
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
-        self.directory.lead(DIRECTORY, models_root(parts.settings.data_dir.absolute()))
+        models = models_root(parts.settings.data_dir.absolute())
+        self._outside.note_link(self.directory.path / DIRECTORY, models)
+        self.directory.lead(DIRECTORY, models)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
-        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of)
+        shares = Shares(self._room(), clock)
+        store = Store(parts.records, parts.files, parts.quality, self.tokens.workload_of, shares)
         self.bridge = Bridge(
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
@@ -117,6 +122,22 @@ class CyberwaveRoom:
         except OSError as error:
             log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
+
+    def _room(self) -> Room:
+        """What is in the gate's journal comes into the store also from who is held: that much is not to be given away."""
+        parts, records = self._parts, self._parts.records
+        coming = min(self._plan.journal_limit, parts.settings.records.keep_limit // 4)
+
+        async def tell(source: str, words: str) -> None:
+            await parts.events.tell("skerry.driver.share", words, {"workload": source})
+
+        return Room(
+            lambda: records.kept_room() - coming,
+            parts.files.left,
+            lambda lane: records.head(lane).n,
+            records.acknowledged,
+            tell,
+        )
 
     def _make_shared(self) -> Shared:
         settings = self._parts.settings
@@ -148,7 +169,7 @@ class CyberwaveRoom:
         """For people; None: nothing is known yet."""
         if not self._is_open:
             return None
-        from skerry.node.cyberwave_status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
+        from skerry.node.cyberwave.status import cyberwave_status  # noqa: PLC0415 - only when somebody asks
 
         around = self.environment
         shown = list if around is None else around.programs.shown
@@ -204,6 +225,10 @@ class CyberwaveRoom:
                 f"cannot do «{deed}»: this device knows no environment. Set cyberwave.environment there."
             )
         return self.environment
+
+    def _running(self) -> Mapping[str, Assignment]:
+        parts = self._parts
+        return running_of(parts.instances.load(), parts.host.clock.boot_id())
 
     def _prefix(self) -> str:
         """What the device's topics begin with now."""
