@@ -94,7 +94,7 @@ class Rig:
         self.gateways: dict[str, str] = {}
         self.reached: list[Collection[str]] = []
         self.engine = True
-        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
+        self.tokens = Granting(b"secret", directory / "tokens", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
         self.held: dict[str, str] = {}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import getpass
 import hashlib
-import json
 import os
 import queue
 import shutil
@@ -24,8 +23,10 @@ from paho.mqtt.properties import Properties
 from tests.closing import Closes
 from tests.ports import free_port
 
-from skerry.gate import journal, packets
+from skerry.gate import VERSION, journal, packets
 from skerry.gate.packets import Packet, Reader
+from skerry.gate.tokens import body_of
+from skerry.gate.topics import Scope
 from skerry.keeper import protocol
 from skerry.node.broker.commands import GatePlan, broker_command, gate_command
 from skerry.node.broker.config import mosquitto_conf
@@ -56,7 +57,7 @@ class GateRig(Closes):
         self.gate: subprocess.Popen[bytes] | None = None
         self.broker: subprocess.Popen[bytes] | None = None
         self._clients: list[Device] = []
-        self._tokens: dict[str, dict[str, Any]] = {}
+        self._scopes: dict[str, Scope] = {}
 
     def close(self) -> None:
         """Nothing of it is left."""
@@ -106,19 +107,27 @@ class GateRig(Closes):
         """A token that holds from now on, or with another scope; the gate reads it when it starts or is told."""
         token = f"cw_{name}"
         digest = hashlib.sha256(token.encode()).hexdigest()
-        entry = {"n": len(self._tokens) + 1, "role": "driver", "twins": [OWN], "prefix": ""}
-        self._tokens[digest] = entry | scope
+        entry = {"n": len(self._scopes) + 1, "role": "driver", "twins": [OWN], **scope}
+        self._scopes[digest] = Scope(
+            entry["n"],
+            entry["role"],
+            entry.get("prefix", ""),
+            frozenset(entry["twins"]),
+            frozenset(filter(None, [entry.get("environment")])),
+            frozenset(entry.get("workflows", ())),
+            entry.get("workload", ""),
+        )
         self.write_tokens()
         return token
 
     def end(self, token: str) -> None:
         """The token has ended; the gate is not told."""
-        del self._tokens[hashlib.sha256(token.encode()).hexdigest()]
+        del self._scopes[hashlib.sha256(token.encode()).hexdigest()]
         self.write_tokens()
 
     def write_tokens(self) -> None:
-        path = self.run / "tokens.json"
-        path.with_suffix(".new").write_text(json.dumps(self._tokens))
+        path = self.run / "tokens"
+        path.with_suffix(".new").write_bytes(body_of(self._scopes))
         path.with_suffix(".new").replace(path)
 
     def device(self, token: str, name: str = "", **options: Any) -> Device:
@@ -251,7 +260,7 @@ class Agent(Closes):
         protocol.transmit(self._sock, protocol.encode([("op", operation), *fields]))
 
     def hello(self) -> protocol.Message:
-        reply = self.ask("hello", ("version", 1))
+        reply = self.ask("hello", ("version", VERSION))
         assert reply.get("error") is None, reply.get("text")
         return reply
 

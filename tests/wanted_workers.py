@@ -44,7 +44,7 @@ class Site:
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
         self.clock: Clock = SystemClock()
-        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
+        self.tokens = Granting(b"secret", directory / "tokens", RealDisk())
         self.workloads = self.again()
 
     def again(self) -> WorkerWorkloads:

@@ -17,6 +17,7 @@ from tests.driver_site import drivers
 from tests.engines import TestEngine, ask
 from tests.installation import installation
 
+from skerry.node.cyberwave.places import device_memory
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 
@@ -46,6 +47,7 @@ async def test_case_9_a_linked_twins_driver_runs_as_documented_and_a_foreign_one
         assert host["RestartPolicy"]["Name"] == "unless-stopped"
         assert host["NetworkMode"] == "host"
         assert not host["Privileged"]
+        assert (host["Memory"], host["PidsLimit"]) == (device_memory() // 2, 4096)
         mounts = {one["Destination"]: (one["Source"], one["RW"]) for one in shown["Mounts"]}
         assert mounts[f"/app/{arm}.json"] == (str(site.config / f"{arm}.json"), True)
         assert mounts["/app/.cyberwave"][1] is False

@@ -173,7 +173,7 @@ def test_one_token_takes_no_connections_of_others(rig: GateRig) -> None:
     hungry, other = rig.token("a"), rig.token("b")
     with Agent(rig.run) as agent, Answering(rig.run / "rest") as answering:
         agent.hello()
-        assert agent.ask("tokens", ("path", rig.run / "tokens.json")).number("count") == 2
+        assert agent.ask("tokens", ("path", rig.run / "tokens")).number("count") == 2
         held = [connection(rig) for _ in range(REQUESTS)]
         for number, each in enumerate(held):
             each.request("POST", "/never", b"", {"Authorization": f"Token {hungry}"})

@@ -30,7 +30,7 @@ def test_a_token_is_the_instances_own_and_always_the_same(
 
 
 def test_the_gate_reads_what_the_node_writes(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
+    path = tmp_path / "tokens"
     file = TokensFile(path, RealDisk())
     token = token_of(b"secret", "instance")
     assert file.write({token: DRIVER})
@@ -62,7 +62,7 @@ def numbers_in(path: Path, *tokens: str) -> list[int]:
 def test_a_token_keeps_its_number_over_a_restart_and_its_workload_over_its_end(
     tmp_path: Path,
 ) -> None:
-    path = tmp_path / "tokens.json"
+    path = tmp_path / "tokens"
     file = TokensFile(path, RealDisk())
     assert file.write({"a": DRIVER, "b": DRIVER})
     assert not file.write({"a": DRIVER, "b": DRIVER})
@@ -80,7 +80,7 @@ def test_a_token_keeps_its_number_over_a_restart_and_its_workload_over_its_end(
 
 
 def test_each_has_a_number_of_its_own(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
+    path = tmp_path / "tokens"
     names = [f"token {n}" for n in range(800)]
     TokensFile(path, RealDisk()).write(dict.fromkeys(names, DRIVER))
     numbers = numbers_in(path, *names)
@@ -88,9 +88,12 @@ def test_each_has_a_number_of_its_own(tmp_path: Path) -> None:
     assert all(1 <= number <= 65535 for number in numbers)
 
 
-def test_a_file_that_cannot_be_read_is_none(tmp_path: Path) -> None:
-    path = tmp_path / "tokens.json"
-    path.write_text('{"x": {"n": 1}}')
+@pytest.mark.parametrize("text", ['{"x": {"n": 1}}', "digest=x\0number=1", "digest=x\0\0"])
+def test_a_file_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "tokens"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="."):
+        numbers_in(path)
     file = TokensFile(path, RealDisk())
     assert file.write({"a": DRIVER})
     assert len(numbers_in(path, "a")) == 1

@@ -22,7 +22,7 @@ class Drivers:
     """Gives each instance a grant; those in `broken` cannot be launched."""
 
     def __init__(self, directory: Path) -> None:
-        self.tokens = Granting(b"secret", directory / "tokens.json", RealDisk())
+        self.tokens = Granting(b"secret", directory / "tokens", RealDisk())
         self.grants = LivingGrants(self.tokens, self.launch_for)
         self.broken: dict[str, SkerryError | OSError] = {}
         self.launched: list[str] = []
@@ -102,7 +102,7 @@ class FullDisk(RealDisk):
 def test_what_a_full_disk_kept_from_the_gate_is_told_as_soon_as_there_is_room(
     tmp_path: Path,
 ) -> None:
-    disk, file = FullDisk(), tmp_path / "tokens.json"
+    disk, file = FullDisk(), tmp_path / "tokens"
     tokens, grant = Granting(b"secret", file, disk), Grant("driver", "arm")
     for _ in range(2):  # nobody has a token that the gate does not know
         with pytest.raises(OSError, match="No space"):

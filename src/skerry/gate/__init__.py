@@ -1,6 +1,6 @@
 """What containers talk to: an MQTT endpoint and a REST front that stay open while the agent or the broker restarts."""
 
-VERSION = 1
+VERSION = 2
 """Of what the agent and the gate say to each other (`control`)."""
 
 REQUESTS = 128

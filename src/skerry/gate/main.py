@@ -41,7 +41,7 @@ class Options(NamedTuple):
     """The arguments."""
 
     run: str
-    """The directory of the sockets `control`, `broker` and `rest`, and of `tokens.json`."""
+    """The directory of the sockets `control`, `broker` and `rest`, and of `tokens`."""
     journal: str
     """That of the journal, in memory."""
     mqtt_port: int
@@ -95,7 +95,7 @@ def _gate(options: Options, loop: Loop) -> Parts:
     capture = Capture(journal)
     capture.on_full = _say_full
     tokens = Tokens()
-    path = f"{options.run}/tokens.json"
+    path = f"{options.run}/tokens"
     try:
         tokens.load(path)
     except FileNotFoundError:

@@ -10,7 +10,6 @@ request, and reading the answer, is bounded by the agent (`kit.reception`) and b
 
 from __future__ import annotations
 
-import re
 import socket
 from collections import Counter
 from collections.abc import Callable
@@ -34,10 +33,7 @@ _RESTING = 5.0
 """Seconds without a byte after which a connection makes room for another one of the same client's."""
 
 _HEAD = 64 * 1024
-_HEAD_END = re.compile(rb"\r?\n\r?\n")
-_TOKEN = re.compile(
-    rb"^authorization:[ \t]*(?:token|bearer)[ \t]+(\S+)", re.IGNORECASE | re.MULTILINE
-)
+_SCHEMES = frozenset((b"token", b"bearer"))
 _UNAVAILABLE = "the node's agent does not answer; try again"
 _CUT = "the node's agent ended before it had answered; the request may have been done"
 _CROWDED = "too many connections of this client; use fewer, or try again"
@@ -89,8 +85,8 @@ class Splices:
 
     def admits(self, splice: Splice, head: bytes, address: str) -> bool:
         """Whether there is room for one more of whoever sends that head; it is counted then."""
-        found = _TOKEN.search(head)
-        digest = sha256(found[1]) if found else ""
+        token = _token_of(head)
+        digest = sha256(token) if token else ""
         client = digest if self._tokens.scope_of(digest) else address
         if not self._has_share(client):
             resting = (
@@ -183,11 +179,11 @@ class Splice:
 
     def _begin(self, looked: int) -> None:
         """With its first whole head it is somebody's, and goes to the agent; the head's end is not before `looked`."""
-        end = _HEAD_END.search(self._first, looked)
-        if end is None:
+        end = _end_of_head(self._first, looked)
+        if not end:
             if len(self._first) >= _HEAD:
                 self._say(431, _LONG)
-        elif self._splices.admits(self, bytes(self._first[: end.end()]), self._address):
+        elif self._splices.admits(self, bytes(self._first[:end]), self._address):
             self._entering = self._unanswered = True
             self._active = self._splices.monotonic()
             self._splices.agent.enter(HOLD_SECONDS, self._arrived)
@@ -231,3 +227,21 @@ class Splice:
         )
         self._client.send((head + body).encode())
         self.end()
+
+
+def _end_of_head(data: bytearray, looked: int) -> int:
+    """Behind the first empty line that does not begin before `looked`; 0: there is none."""
+    breaks = (b"\n\n", b"\n\r\n")
+    return min(
+        (at + len(each) for each in breaks if (at := data.find(each, looked)) >= 0), default=0
+    )
+
+
+def _token_of(head: bytes) -> bytes:
+    """The token in a head's `Authorization`; empty: it has none."""
+    for line in head.split(b"\n"):
+        name, _, value = line.partition(b":")
+        words = value.split()
+        if name.lower() == b"authorization" and len(words) > 1 and words[0].lower() in _SCHEMES:
+            return words[1]
+    return b""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator, Mapping
 
 from skerry.gate.digests import sha256
 from skerry.gate.records import NamedTuple
 from skerry.gate.topics import Scope
+from skerry.keeper.protocol import Message, decode, encode
 
 _ROLES = frozenset(("driver", "worker", "node"))
 _ANYBODY = "mqttcyb"
-_LARGEST_NUMBER = 65535
+LARGEST_NUMBER = 65535
+"""Of a token, by which the journal names it."""
 
 
 class Holder(NamedTuple):
@@ -48,39 +50,46 @@ class Tokens:
         return Holder(digest, scope)
 
 
+def body_of(scopes: Mapping[str, Scope]) -> bytes:
+    """A tokens file: of each token a message of the keeper's form (`keeper.protocol`), and an empty field. Raises ValueError."""
+    return b"".join(encode(_fields(digest, scope)) + b"\0" for digest, scope in scopes.items())
+
+
 def scopes_of(body: bytes) -> dict[str, Scope]:
     """What is in a tokens file. Raises ValueError."""
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise ValueError("a tokens file holds no object")  # noqa: TRY004 - one error for all that is wrong in it
-    return {digest: _scope(digest, entry) for digest, entry in found.items()}
+    *entries, rest = body.split(b"\0\0")
+    if rest:
+        raise ValueError("the end of a tokens file is missing")
+    return dict(_entry(decode(entry + b"\0")) for entry in entries)
 
 
-def _scope(digest: str, entry: object) -> Scope:
-    if not isinstance(entry, dict) or len(digest) != 64:
-        raise ValueError("an entry of a tokens file is not for a SHA-256 digest, or no object")
-    number, role = entry.get("n"), entry.get("role")
-    if not isinstance(number, int) or not 0 <= number <= _LARGEST_NUMBER or role not in _ROLES:
-        raise ValueError(f"the entry {digest[:12]} of a tokens file has no proper «n» or «role»")
-    environment = entry.get("environment")
-    return Scope(
+def _fields(digest: str, scope: Scope) -> Iterator[tuple[str, object]]:
+    yield "digest", digest
+    yield "number", scope.number
+    yield "role", scope.role
+    yield "prefix", scope.prefix
+    yield "workload", scope.workload
+    for name, values in (
+        ("twin", scope.twins),
+        ("environment", scope.environments),
+        ("workflow", scope.workflows),
+    ):
+        for value in sorted(values):
+            yield name, value
+
+
+def _entry(fields: Message) -> tuple[str, Scope]:
+    digest, number, role = fields.text("digest"), fields.number("number"), fields.text("role")
+    if len(digest) != 64 or not 0 <= number <= LARGEST_NUMBER or role not in _ROLES:
+        raise ValueError(
+            f"the entry {digest[:12]} of a tokens file has no proper digest, number or role"
+        )
+    return digest, Scope(
         number,
         role,
-        _text(entry.get("prefix", "")),
-        _texts(entry.get("twins", [])),
-        frozenset((_text(environment),)) if environment else frozenset(),
-        _texts(entry.get("workflows", [])),
-        _text(entry.get("workload", "")),
+        fields.text("prefix"),
+        frozenset(fields.all("twin")),
+        frozenset(fields.all("environment")),
+        frozenset(fields.all("workflow")),
+        fields.text("workload"),
     )
-
-
-def _texts(value: object) -> frozenset[str]:
-    if not isinstance(value, list):
-        raise ValueError("a list is missing in a tokens file")  # noqa: TRY004 - see above
-    return frozenset(_text(item) for item in value)
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("a text is missing in a tokens file")  # noqa: TRY004 - see above
-    return value

@@ -32,14 +32,6 @@ from skerry.wire.devices import NOT_TAKEN, ErasureTaken
 UNREACHED = Backoff(first=1.0, cap=30.0)
 
 
-def is_over(settings: NodeSettings) -> bool:
-    """Whether the node that was in this directory is out of service, and nothing but erasing and telling is left to do."""
-    mark = read_mark(settings.data_dir)
-    if mark is not None:
-        return mark.phase == "erasing"
-    return read_certificate(settings.data_dir) is not None
-
-
 def finish(settings: NodeSettings, host: Host, left: Sequence[str] = ()) -> int:
     """Erases what is left, tells the hub until it has heard, and returns the process's exit code.
 

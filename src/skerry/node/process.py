@@ -12,6 +12,7 @@ import os
 import random
 import sys
 import time
+from collections.abc import Sequence
 from typing import NoReturn
 
 from skerry.kit.authorities import unread
@@ -21,12 +22,12 @@ from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.kit.service_manager import ServiceManager
 from skerry.node.handing_over import Handed, hand_over, taken_over
 from skerry.node.host import Host
-from skerry.node.retirement import read_mark
+from skerry.node.node_settings import NodeSettings
+from skerry.node.retirement import is_over, read_mark
 from skerry.node.store.watch import SETTLED, StoreDamaged, pause_before
 
 with unread():
     from skerry.node.agent import run
-    from skerry.node.final_report import finish, is_over
 
 
 def main() -> int:
@@ -57,15 +58,15 @@ def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
     Raises as `agent.run`, unless this node has to end: then it erases itself, whatever state it is in.
     """
     settings = handed.settings
-    if is_over(settings):
-        return finish(settings, host)
+    if is_over(settings.data_dir):
+        return _finish(settings, host)
     retiring = read_mark(settings.data_dir) is not None
     began = time.monotonic()
     try:
         ended = asyncio.run(run(settings, host, suspect=suspect, kek=handed.kek, retiring=retiring))
     except (SkerryError, OSError) as error:
         if read_mark(settings.data_dir) is not None:
-            return finish(settings, host, [f"what ran here could not be ended: {error}"])
+            return _finish(settings, host, [f"what ran here could not be ended: {error}"])
         if not isinstance(error, StoreDamaged):
             raise
         if time.monotonic() - began > SETTLED:
@@ -75,11 +76,17 @@ def live(handed: Handed, host: Host, suspect: str = "", rounds: int = 0) -> int:
         suspect = str(error) if error.suspect else ""
         _begin_anew(Handed(settings, error.kek), suspect, rounds + 1)
     if ended.how == "retired":
-        return finish(settings, host)
+        return _finish(settings, host)
     if ended.how == "restart":
         host.manager.begins_anew()
         _begin_anew(Handed(settings, ended.kek), "", 0)
     return 0
+
+
+def _finish(settings: NodeSettings, host: Host, left: Sequence[str] = ()) -> int:
+    from skerry.node.final_report import finish  # noqa: PLC0415 - at the end of a node's life
+
+    return finish(settings, host, left)
 
 
 def _begin_anew(handed: Handed, suspect: str, rounds: int) -> NoReturn:

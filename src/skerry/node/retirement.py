@@ -89,6 +89,14 @@ def write_certificate(data_dir: Path, disk: Disk, certificate: Certificate) -> N
     disk.write_atomic("erase.certificate", data_dir / CERTIFICATE_FILE, encode(certificate))
 
 
+def is_over(data_dir: Path) -> bool:
+    """Whether the node that was in this directory is out of service, and nothing but erasing and telling is left to do."""
+    mark = read_mark(data_dir)
+    if mark is not None:
+        return mark.phase == "erasing"
+    return read_certificate(data_dir) is not None
+
+
 def why_not_obeyed(order: WipeOrder, identity: Identity, address: str) -> str:
     """Why an order to erase this node, from a hub at `address`, is not obeyed; empty: it is.
 

@@ -14,7 +14,7 @@ _SHORT = 8
 PREFIXES = ("CYBERWAVE_MQTT_TOPIC_PREFIX", "CYBERWAVE_TOPIC_PREFIX")
 """The variables by which the SDK begins its topics, the first one before the other, and both before the environment."""
 
-_NO_PREFIX = re.compile(r"[+#$]")
+_NO_PREFIX = re.compile(r"[+#$\0]")
 
 
 def fingerprint(host: str, node: int, system: str, machine: str) -> str:

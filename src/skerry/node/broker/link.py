@@ -144,7 +144,7 @@ class GateLink:
     async def tokens(self) -> None:
         """The tokens file has changed. Without a gate nothing is to be done: it reads the file when it starts."""
         if self._sock:
-            await self._ask("tokens", [("path", self._run / "tokens.json")])
+            await self._ask("tokens", [("path", self._run / "tokens")])
 
     async def kick(self, digest: str) -> None:
         """Ends the connections of a token. Raises Transient, Refused."""

@@ -11,26 +11,15 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-
+from skerry.gate.tokens import LARGEST_NUMBER, body_of, scopes_of
+from skerry.gate.topics import Scope
 from skerry.kit.disk import Disk
 from skerry.node.twin_ports import Grant
 
 _DIGITS = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_LARGEST_NUMBER = 65535
 _MOST_REMEMBERED = 1000
 
 log = logging.getLogger(__name__)
-
-
-class _Line(msgspec.Struct, frozen=True):
-    n: int
-    role: str
-    workload: str
-    twins: tuple[str, ...]
-    environment: str
-    workflows: tuple[str, ...]
-    prefix: str
 
 
 def token_of(secret: bytes, instance: str) -> str:
@@ -57,25 +46,26 @@ class TokensFile:
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
         self._disk = disk
-        self._lines: dict[str, _Line] = {}
+        self._scopes: dict[str, Scope] = {}
         self._workloads: dict[int, str] = {}
         if path.exists():
             try:
-                self._lines = msgspec.json.decode(path.read_bytes(), type=dict[str, _Line])
-            except msgspec.DecodeError as error:
+                self._scopes = scopes_of(path.read_bytes())
+            except ValueError as error:
                 log.warning("cannot read %s, writing it anew: %s", path, error)
         self._remember()
 
     def write(self, grants: Mapping[str, Grant]) -> bool:
         """From now on these tokens hold and no other; whether anything is new. Raises OSError."""
-        lines: dict[str, _Line] = {}
+        scopes: dict[str, Scope] = {}
         for token, grant in grants.items():
             digest = digest_of(token)
-            lines[digest] = self._line(digest, grant, {line.n for line in lines.values()})
-        if lines == self._lines and self._path.exists():
+            taken = {scope.number for scope in scopes.values()}
+            scopes[digest] = self._scope(digest, grant, taken)
+        if scopes == self._scopes and self._path.exists():
             return False
-        self._disk.write_atomic("broker.tokens", self._path, msgspec.json.encode(lines))
-        self._lines = lines
+        self._disk.write_atomic("broker.tokens", self._path, body_of(scopes))
+        self._scopes = scopes
         self._remember()
         return True
 
@@ -84,21 +74,28 @@ class TokensFile:
         return self._workloads.get(number)
 
     def _remember(self) -> None:
-        for line in self._lines.values():
-            self._workloads.pop(line.n, None)
-            self._workloads[line.n] = line.workload
+        for scope in self._scopes.values():
+            self._workloads.pop(scope.number, None)
+            self._workloads[scope.number] = scope.workload
         for number in list(self._workloads)[:-_MOST_REMEMBERED]:
             del self._workloads[number]
 
-    def _line(self, digest: str, grant: Grant, taken: set[int]) -> _Line:
-        known = self._lines.get(digest)
-        number = known.n if known else self._free_number(digest, taken)
-        return _Line(number, **msgspec.structs.asdict(grant))
+    def _scope(self, digest: str, grant: Grant, taken: set[int]) -> Scope:
+        known = self._scopes.get(digest)
+        return Scope(
+            known.number if known else self._free_number(digest, taken),
+            grant.role,
+            grant.prefix,
+            frozenset(grant.twins),
+            frozenset({grant.environment} - {""}),
+            frozenset(grant.workflows),
+            grant.workload,
+        )
 
     def _free_number(self, digest: str, taken: set[int]) -> int:
         """By the digest, so that no other one is likely to have it while the journal has messages of this one."""
-        used = taken | {line.n for line in self._lines.values()}
+        used = taken | {scope.number for scope in self._scopes.values()}
         number = int(digest[:8], 16)
-        while number % _LARGEST_NUMBER + 1 in used:
+        while number % LARGEST_NUMBER + 1 in used:
             number += 1
-        return number % _LARGEST_NUMBER + 1
+        return number % LARGEST_NUMBER + 1

@@ -97,7 +97,7 @@ class CyberwaveRoom:
         self.broker.take_up(self._running().get(BROKER))
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
-        self.tokens = Granting(secret, plan.run / "tokens.json", parts.host.disk)
+        self.tokens = Granting(secret, plan.run / "tokens", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
         models = models_root(parts.settings.data_dir.absolute())
