@@ -93,6 +93,12 @@ def test_the_gate_loads_less_than_the_usual_program() -> None:
     assert heavy & set(output.split()) == set()
 
 
+def test_the_agent_does_not_read_the_systems_list_of_kinds_of_files() -> None:
+    code = "import skerry.node.process, mimetypes as m; print(m.inited, m.types_map == m.MimeTypes().types_map[True])"
+    output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)  # fmt: skip
+    assert output.stdout.split() == ["True", "True"]
+
+
 def test_scripts_of_workers_are_read_without_what_reads_settings() -> None:
     scan = "from skerry.core.model_scan import scan_files; scan_files([('a.py', 'import os')])"
     assert loaded_by(scan) & {"yaml", "dataclasses"} == set()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import mimetypes
 import os
 import random
 import sys
@@ -25,6 +26,9 @@ from skerry.node.host import Host
 from skerry.node.node_settings import NodeSettings
 from skerry.node.retirement import is_over, read_mark
 from skerry.node.store.watch import SETTLED, StoreDamaged, pause_before
+
+mimetypes.knownfiles.clear()
+"""Else aiohttp reads the system's list of kinds of files: a third of a megabyte, for what no node serves."""
 
 with unread():
     from skerry.node.agent import run
