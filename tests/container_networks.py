@@ -9,21 +9,25 @@ import contextlib
 import json
 import random
 import shlex
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 
 from tests.engines import TestEngine, ask
 
-NAME = "skerry-test"
+_ADDRESSES = Path("/var/lib/cni/networks")
+"""Where Podman's plugins keep which addresses are taken, by network."""
 
 
 @contextlib.contextmanager
 def bridge(engine: TestEngine) -> Iterator[tuple[str, str]]:
     """A network of the engine's own: its name, and the address that the device has in it."""
     chance = random.SystemRandom()
+    name = f"skerry-test-{chance.randrange(10**6)}"
     start = f"10.{chance.randrange(128, 255)}.{chance.randrange(255)}"
     wanted = {
-        "Name": NAME,
+        "Name": name,
         "Driver": "bridge",
         "IPAM": {"Config": [{"Subnet": f"{start}.0/24"}]},
     }
@@ -33,13 +37,14 @@ def bridge(engine: TestEngine) -> Iterator[tuple[str, str]]:
     )
     assert status == 201, answer
     try:
-        yield NAME, f"{start}.1"
+        yield name, f"{start}.1"
     finally:
         for one in json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1]):
             ask(engine.socket, "DELETE", f"/v1.40/containers/{one['Id']}?force=1&v=1")
-        status, answer = ask(engine.socket, "DELETE", f"/v1.40/networks/{NAME}")
+        status, answer = ask(engine.socket, "DELETE", f"/v1.40/networks/{name}")
         assert status == 204, answer
         _forget(before)
+        shutil.rmtree(_ADDRESSES / name, ignore_errors=True)
 
 
 def _rules() -> list[str]:

@@ -24,7 +24,6 @@ from tests.ports import free_pair
 
 from skerry.cli.http import Patience, node_api
 from skerry.core.cyberwave.names import driver_container, fingerprint, worker_container
-from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError
 from skerry.node.twins.alerts import alerts_of
 from skerry.node.twins.rows import ASSETS, twins_of
@@ -52,8 +51,6 @@ class CyberwaveSite:
         self.environment, self.asset = str(uuid.uuid4()), str(uuid.uuid4())
         self.variables: dict[str, str] = {}
         """Of credentials.json, for every driver and worker."""
-        self.booted_ns = 0
-        """When the last boot without a hub began, in ns since 1970."""
         self.mqtt_port = free_pair()
         self.node = site.node(url=url)
         for setting in (
@@ -142,7 +139,6 @@ class CyberwaveSite:
         self.sign_in()
         if self.site.hub.process.runs:
             await self.site.hub.kill()
-        self.booted_ns = SystemClock().wall_ns()
         await self.node.start()
 
     def driver(self, twin: str) -> str:

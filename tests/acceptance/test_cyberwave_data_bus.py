@@ -144,7 +144,7 @@ async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
     rule = {"cw/*/data/joint_states": {"class": "ring", "on": "cyberwave/twin/*/event"}}
     async with routed(short_dir, f"cyberwave.record={json.dumps(rule)}") as (site, _):
         words = cyberwave_sdk.words(FIXTURES / "falling.py")
-        [arm] = await site.join(native(*words, BEFORE="50"))
+        [arm] = await site.join(native(*words, BEFORE="50", DRIVER_TICKS="40"))
         name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
         await site.site.hub.kill()
         await site.tells(site.driver(arm), fell=50)

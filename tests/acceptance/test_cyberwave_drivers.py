@@ -17,6 +17,7 @@ from tests.driver_site import drivers
 from tests.engines import TestEngine, ask
 from tests.installation import installation
 
+from skerry.node.cyberwave.places import device_memory
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 
@@ -46,6 +47,7 @@ async def test_case_9_a_linked_twins_driver_runs_as_documented_and_a_foreign_one
         assert host["RestartPolicy"]["Name"] == "unless-stopped"
         assert host["NetworkMode"] == "host"
         assert not host["Privileged"]
+        assert (host["Memory"], host["PidsLimit"]) == (device_memory() // 2, 4096)
         mounts = {one["Destination"]: (one["Source"], one["RW"]) for one in shown["Mounts"]}
         assert mounts[f"/app/{arm}.json"] == (str(site.config / f"{arm}.json"), True)
         assert mounts["/app/.cyberwave"][1] is False
@@ -196,9 +198,11 @@ async def test_case_19_an_image_that_is_here_needs_no_registry_and_one_that_is_n
         assert told["twin_uuid"] == gone
         assert missing in told["description"]
         name = rig.site.driver(gone)
-        log = log_of(rig.site.node, name)
-        assert f"docker pull started for image {missing}" in log
-        assert f"docker pull failed for image {missing}" in log
+        for words in ("started", "failed"):
+            line = f"docker pull {words} for image {missing}"
+            await eventually(
+                lambda line=line: line in log_of(rig.site.node, name), f"its log says {line}"
+            )
 
         async def shipped() -> bool:
             rows = await rig.site.site.hub.rows(f"skerry.log.{name}")

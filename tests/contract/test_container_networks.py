@@ -47,6 +47,17 @@ async def test_the_bridge_says_where_the_device_is(
     assert await gateway(client, name) == address
 
 
+async def test_a_network_is_known_by_its_id_and_by_no_path_that_ends_like_one(
+    client: Engine, network: tuple[str, str]
+) -> None:
+    name, address = network
+    found = await client.network(name)
+    assert found is not None
+    assert await gateway(client, found.id[:12]) == address
+    with pytest.raises(Refused, match="has no network"):
+        await gateway(client, f"a/../{found.id[:12]}")
+
+
 async def test_the_devices_own_network_is_its_loopback(client: Engine) -> None:
     assert await gateway(client, "host") == "127.0.0.1"
 
@@ -70,7 +81,8 @@ async def test_a_network_without_this_device_is_named(
 async def test_of_several_addresses_the_first_of_ipv4() -> None:
     class Told:
         def __init__(self, driver: str, *gateways: str) -> None:
-            self.network_ = Network("n", driver, Ipam([Range(one) for one in gateways]))
+            ranges = [Range(one) for one in gateways]
+            self.network_ = Network("n", driver, ipam=Ipam(ranges))
             self.asked = ""
 
         async def network(self, name: str) -> Network:

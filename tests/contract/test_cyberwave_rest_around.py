@@ -113,12 +113,17 @@ async def test_logs_are_read_back_the_newest_first(short_dir: Path) -> None:
             f"2026-11-22T10:00:0{n}.000000000Z stderr F {'ERROR' if n == 3 else 'INFO'} {n}\n"
             for n in range(6)
         ]
-        (place / "current.log").write_text("".join(lines))
+        pull = "2026-11-22T09:00:00.000000000Z stderr F skerry: docker pull started for image a:1\n"
+        (place / "current.log").write_text("".join([pull, *lines]))
+        found = await site.ask("GET", f"twins/{ARM}/logs?limit=1&offset=6")
+        [first] = found["items"]  # type: ignore[misc, attr-defined]
+        assert first["message"] == "docker pull started for image a:1"
+        assert str(first["edge_core_version"]).startswith("skerry ")
         found = await site.ask("GET", f"twins/{ARM}/logs?limit=2&offset=1")
         items: list[dict[str, object]] = found["items"]  # type: ignore[assignment]
         assert [each["message"] for each in items] == ["INFO 4", "ERROR 3"]
         assert [each["level"] for each in items] == ["INFO", "ERROR"]
-        assert (found["total"], found["has_more"], items[0]["twin_uuid"]) == (6, True, ARM)
+        assert (found["total"], found["has_more"], items[0]["twin_uuid"]) == (7, True, ARM)
         query = (
             "level=ERROR&include_total=false&start=2026-11-22T10:00:02Z&end=2026-11-22T10:00:05Z"
         )

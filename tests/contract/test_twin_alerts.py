@@ -56,7 +56,7 @@ class Stored:
 async def stored(directory: Path) -> AsyncIterator[Stored]:
     async with twin_site(directory) as (_, device):
         node, clock = device.node, SystemClock()
-        notices = AlertNotices(Heard(), "", clock)
+        notices = AlertNotices(Heard(), str, clock)
         entities = node.program.entities
         store = AlertStore(node.rows, entities, ENVIRONMENT, device.twins, notices, clock)
         await store.open()

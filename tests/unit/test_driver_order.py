@@ -172,6 +172,7 @@ def test_a_router_that_cannot_start_holds_up_nobody_for_long_and_that_is_told(
     site.is_(ROUTER, "running")
     site.look()
     assert not site.order.problem
+    assert site.order.told.count == rung + 1
 
 
 def test_so_is_one_that_ends_again_and_again_while_somebody_else_answers_at_its_port() -> None:

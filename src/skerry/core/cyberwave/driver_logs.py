@@ -12,6 +12,9 @@ _OURS = "skerry: "
 _PULLS = "docker pull"
 _WORDS = ("ERROR", "CRITICAL", "WARNING", "WARN", "DEBUG", "INFO")
 
+EDGE_CORE = f"skerry {__version__}"
+"""What stands where the version of edge-core is asked for."""
+
 Level = Literal["ERROR", "CRITICAL", "WARNING", "DEBUG", "INFO"]
 
 
@@ -43,6 +46,6 @@ def driver_log(text: str, container: str, image: str, at: float) -> Mapping[str,
         "container_name": container,
         "source": "edge",
         "timestamp": at,
-        "edge_core_version": f"skerry {__version__}",
+        "edge_core_version": EDGE_CORE,
     }
     return payload | ({"driver_image": image} if image else {})

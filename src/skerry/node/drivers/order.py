@@ -51,7 +51,7 @@ class OrderSources(msgspec.Struct, frozen=True):
 
 
 class StartOrder:
-    """`drivers` and `workers` say what these wait for; empty: nothing. `told` rings when one of the two has changed."""
+    """`drivers` and `workers` say what these wait for; empty: nothing. `told` rings when one of the two has changed, or `problem`."""
 
     def __init__(self, sources: OrderSources, clock: Clock) -> None:
         self.told = Bell()
@@ -83,7 +83,8 @@ class StartOrder:
     def look(self) -> float | None:
         """Finds out who waits for what; returns the seconds after which that may be different by itself."""
         statuses = {one.workload: one for one in self._sources.statuses.statuses()}
-        running, self._due = self._sources.running(), []
+        matters = not self._passed or self._sources.router() is not None
+        running, self._due = self._sources.running() if matters else {}, []
         drivers = self._sign_of_life() or self._router(statuses, running)
         workers = ""
         if not self._passed:
@@ -103,7 +104,10 @@ class StartOrder:
         wanted, now = self._sources.router(), self._clock.monotonic_ns()
         up = None if wanted is None else self._up(wanted, statuses, running)
         if wanted is None or up == 0:
-            self._lacking, self.problem = None, ""
+            self._lacking = None
+            if self.problem:
+                self.problem = ""
+                self.told.ring()
             return ""
         if up is not None:
             self._due.append(up)

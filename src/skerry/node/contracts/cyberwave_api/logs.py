@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
-from skerry.core.cyberwave.driver_logs import words_of
+from skerry.core.cyberwave.driver_logs import EDGE_CORE, words_of
 from skerry.core.log_lines import Levels, parse_line
 from skerry.core.merging.bodies import Body
 from skerry.kit.clock import NS
@@ -117,7 +117,7 @@ def _shown(line: _Line) -> Body:
         "message": words_of(line.text),
         "container_name": line.workload,
         "source": "edge",
-        "edge_core_version": None,
+        "edge_core_version": EDGE_CORE,
         "sdk_version": None,
         "driver_image": None,
         "metadata": {},

@@ -120,4 +120,5 @@ class Network(msgspec.Struct, frozen=True, rename="pascal"):
 
     name: str
     driver: str
+    id: str = ""
     ipam: Ipam = msgspec.field(name="IPAM", default_factory=Ipam)

@@ -188,9 +188,12 @@ class Engine:
         return msgspec.json.decode(await self.call("GET", "/info"), type=EngineInfo)
 
     async def network(self, name: str) -> Network | None:
-        """One network, by its name or id."""
+        """One network, by its name or (the beginning of) its id. Docker takes «a/../b» for the latter, too: «b»."""
         answer = await self._unless({404}, "GET", f"/networks/{quote(name, safe='')}")
-        return None if answer is None else msgspec.json.decode(answer, type=Network)
+        if answer is None:
+            return None
+        found = msgspec.json.decode(answer, type=Network)
+        return found if name == found.name or found.id.startswith(name) else None
 
     async def load(self, archive: AsyncIterator[bytes]) -> list[str]:
         """Loads images from the text of a `docker save` archive; returns what the engine says about them."""
