@@ -44,6 +44,8 @@ def end(*_):
     say("has ended")
     sys.exit(0)
 signal.signal(15, end)
+if sys.argv[2] == "worker":
+    time.sleep(0.5)  # who is started first may be slower to write that
 say("is started")
 while True:
     signal.pause()
