@@ -24,6 +24,7 @@ from tests.container_site import PYTHON_ENV, remove_image, state
 from tests.cyberwave_site import DEVICE, CyberwaveSite, cyberwave_site, log_of, native
 from tests.driver_site import Drivers, drivers
 from tests.engines import TestEngine, image_archive
+from tests.native_workers import worker_of
 from tests.ports import free_port
 from tests.registry import Registry, layer, registry
 
@@ -131,7 +132,7 @@ async def test_a_restart_ends_workers_first_and_starts_them_last(short_dir: Path
         work(site, story)
         script = site.config / "workers" / "a.py"
         script.unlink()
-        _ = await site.join(story.driver())
+        [arm] = await site.join(story.driver())
         await story.goes("driver is started")
         script.write_text("print('x')\n")
         await story.goes("driver is started", "worker is started")
@@ -142,6 +143,12 @@ async def test_a_restart_ends_workers_first_and_starts_them_last(short_dir: Path
             *("driver is asked to end", "driver has ended"),
             *("driver is started", "worker is started"),
         )
+        driver, worker = [
+            await state(site.node, name) for name in (site.driver(arm), worker_of(site))
+        ]
+        assert driver
+        assert worker
+        assert driver.since < worker.since
         story.forget()
         done = await CommandLine(site.site).run("worker", "restart")
         assert done.code == 0, done.err

@@ -28,6 +28,8 @@ async def test_it_is_told_when_the_workers_may_start(site: Site) -> None:
     told, site.waits = site.workloads.told.count, ""
     await site.workloads.look()
     assert site.workloads.told.count == told + 1
+    site.waits = "everything is started anew"
+    assert [one.local.waits for one in site.workloads.wanted()] == [site.waits], "before any look"
 
 
 async def test_a_newer_image_is_looked_for_at_starts_on_purpose_only(site: Site) -> None:

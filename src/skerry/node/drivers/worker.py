@@ -163,7 +163,7 @@ class WorkerWorkloads:
             self._wanted.local,
             stopped=bool(self._held),
             held=self._held,
-            waits=self._waits,
+            waits=self._sources.waits(),  # as it is now: a look at scripts and engine may take a while
             refreshes=self._refreshes.of(self._wanted),
         )
         return [msgspec.structs.replace(self._wanted, local=local)]
