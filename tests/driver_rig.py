@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -12,10 +13,11 @@ from skerry.kit.bell import Bell
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.granting import Granting
-from skerry.node.contracts.native import NativeContract
+from skerry.node.contracts.native import NativeContract, log_path
 from skerry.node.drivers.bridging import Run, run_command
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.wanted import DriverWorkloads, Sources
 from skerry.node.ports import Launch
@@ -105,8 +107,11 @@ class Rig:
         native = NativeContract(
             directory / "data", Path("/r"), "node", "python", no_secrets(), self.secrets_at
         )
+        self.owners = LogOwners(partial(log_path, directory / "data"), self.clock, RealDisk())
         views = Views(directory / "views", self.device.directory, self.device.bus, RealDisk())
-        self.launches = Launches(native.launch_for, self.tokens, views, self.secrets_at)
+        self.launches = Launches(
+            native.launch_for, self.tokens, views, self.secrets_at, self.owners.take
+        )
         self.commands: list[list[str]] = []
         self.run: Run = run_command
         self.workloads = DriverWorkloads(

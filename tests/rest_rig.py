@@ -114,6 +114,7 @@ class RestSite:
         self.logs = directory / "logs"
         self.models = directory / "models"
         self.seen: LastSeen = Unseen()
+        self.log_since: int | None = 0
         self._session: aiohttp.ClientSession | None = None
 
     def sources(self, tokens: Tokens | None = None) -> Sources:
@@ -127,6 +128,7 @@ class RestSite:
             alerts=self.alerts,
             logs=LogFiles(self.logs, clock),
             driver_of=lambda twin: DRIVER_WORKLOAD if twin == ARM else None,
+            log_since=lambda *_: self.log_since,
             models_root=self.models,
             signing=b"secret",
             seen=self.seen,

@@ -130,6 +130,8 @@ async def test_logs_are_read_back_the_newest_first(short_dir: Path) -> None:
         found = await site.ask("GET", f"environments/{ENVIRONMENT}/driver-logs?{query}")
         assert [each["message"] for each in found["items"]] == ["ERROR 3"]  # type: ignore[attr-defined]
         assert (found["total"], found["has_more"]) == (None, False)
+        site.log_since = None
+        assert (await site.ask("GET", f"twins/{ARM}/logs"))["items"] == []
         await site.ask("GET", f"twins/{ARM}/logs?limit=x", status=422)
         await site.ask("GET", f"twins/{ARM}/logs?offset=99999", status=422)
         await site.ask("GET", f"twins/{ARM}/logs?start=now", status=422)

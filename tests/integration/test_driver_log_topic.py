@@ -37,8 +37,9 @@ class Logged:
         )
         around = device(directory, CYBERWAVE_MQTT_TOPIC_PREFIX="dev")
         self._rig = Rig(directory, twin(OWN), on=around)
+        self.since: int | None = 0
         tails = LogTails(lambda _: self.path, BEGAN * NS)
-        self.topic = LogTopic(tails, self, lambda: around, SystemClock())
+        self.topic = LogTopic(tails, self, lambda: around, SystemClock(), lambda *_: self.since)
 
     async def publish(self, topic: str, payload: bytes, qos: int) -> None:
         """By the agent that there is at present."""
@@ -98,6 +99,18 @@ async def test_pulls_and_prints_are_one_stream(logged: Logged) -> None:
     assert line["driver_image"] == IMAGE
     await logged.look()
     assert listener.heard.empty()
+
+
+async def test_lines_of_a_twin_that_had_the_name_before_are_not_told(logged: Logged) -> None:
+    listener = await subscribed(logged.site)
+    logged.since = None
+    logged.write("of the former")
+    await logged.look()
+    logged.since = (BEGAN + 5) * NS
+    logged.write("its last", at=BEGAN + 4)
+    logged.write("own", at=BEGAN + 6)
+    await logged.look()
+    assert [one["message"] for one in await heard(listener, 1)] == ["own"]
 
 
 async def test_lines_wait_for_the_broker_and_come_once_in_order(logged: Logged) -> None:

@@ -144,6 +144,7 @@ class EnvironmentRoom:
             alerts=self._alerts,
             logs=parts.logs,
             driver_of=self.programs.driver_of,
+            log_since=self.programs.log_owners.since,
             models_root=models_root(parts.settings.data_dir),
             signing=secrets.token_bytes(32),
             seen=Recent(

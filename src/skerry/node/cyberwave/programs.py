@@ -33,6 +33,7 @@ from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.limits import controllers, limits_here
+from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
@@ -96,6 +97,8 @@ class Programs:
         self._engine = EngineQuestions(parts.containers)
         self.bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
         self.worker = self._worker()
+        log_of = partial(log_path, parts.settings.data_dir)
+        self.log_owners = LogOwners(log_of, parts.host.clock, RealDisk())
         self.room = DriverRoom(self._driver_parts())
         self.drivers = self.room.workloads
         self._worker_watch = self._watch_of_worker()
@@ -216,6 +219,7 @@ class Programs:
             tokens=self._gate.tokens,
             said=twins.said,
             publish=self._gate.link,
+            owners=self.log_owners,
             tails=LogTails(partial(log_path, parts.settings.data_dir), parts.host.clock.wall_ns()),
             alerts=twins.alerts,
             statuses=parts.supervisor,

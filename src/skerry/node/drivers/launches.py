@@ -6,6 +6,7 @@ is wanted: the same after a restart of the agent, another with another image, op
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -40,6 +41,8 @@ from skerry.wire.workload import (
     Stop,
     WorkloadSpec,
 )
+
+log = logging.getLogger(__name__)
 
 GENERATION = Generation(0, 1)
 """Of every assignment that is made here: what counts is what it holds."""
@@ -123,7 +126,10 @@ def grant_of(assignment: Assignment) -> Grant:
 
 
 class Launches:
-    """`usual` makes the launch of any workload. `secrets_at` says where files of an instance lie that only memory holds: (workload, instance)."""
+    """`usual` makes the launch of any workload. `secrets_at` says where files of an instance lie that only memory holds: (workload, instance).
+
+    `take_log` is told who is about to write in a log: (workload, twin); it raises Transient.
+    """
 
     def __init__(
         self,
@@ -131,16 +137,29 @@ class Launches:
         tokens: Tokens,
         views: Views,
         secrets_at: Callable[[str, str], Path],
+        take_log: Callable[[str, str], object],
     ) -> None:
         self._usual = usual
         self._tokens = tokens
         self._views = views
         self._secrets_at = secrets_at
+        self._take_log = take_log
+
+    def expect(self, assignment: Assignment, held: Assignment | None) -> None:
+        """It is wanted from now on, and its log tells of pulls before its launch. `held`: what runs under that name."""
+        twin = recipe_of(assignment).twin
+        if held is not None and recipe_of(held).twin != twin:
+            return  # that one may still write: the log is taken at the launch
+        try:
+            self._take_log(assignment.workload, twin)
+        except Transient as error:
+            log.warning("%s; it is tried again at its start", error)
 
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance of a driver. Raises Transient or InvalidInput."""
         recipe, base = recipe_of(assignment), self._usual(assignment, instance)
         self._views.check(assignment.workload, recipe.files)
+        self._take_log(assignment.workload, recipe.twin)
         token = self._token(assignment, instance)
         own = {"CYBERWAVE_API_KEY": token} | assignment.spec.env
         secrets = self._secrets_at(assignment.workload, instance)

@@ -45,15 +45,21 @@ class Tails(Protocol):
 
 
 class LogTopic:
-    """`run` goes on for as long as the agent."""
+    """`run` goes on for as long as the agent. `since` says from when on lines of a workload are a twin's; None: none are."""
 
     def __init__(
-        self, tails: Tails, publish: Publish, device: Callable[[], Device], clock: Clock
+        self,
+        tails: Tails,
+        publish: Publish,
+        device: Callable[[], Device],
+        clock: Clock,
+        since: Callable[[str, str], int | None],
     ) -> None:
         self._tails = tails
         self._publish = publish
         self._device = device
         self._clock = clock
+        self._since = since
         self._waiting: dict[str, deque[LogNews]] = {}
 
     async def run(self, workloads: DriverWorkloads) -> None:
@@ -87,6 +93,9 @@ class LogTopic:
 
     async def _say(self, assignment: Assignment, news: LogNews) -> None:
         twin, container = recipe_of(assignment).twin, assignment.spec.container
+        since = self._since(assignment.workload, twin)
+        if since is None or news.at < since:
+            return
         image = "" if container is None else container.image
         payload = driver_log(news.text, assignment.workload, image, news.at / NS)
         topic = f"{self._device().topic_prefix}cyberwave/twin/{twin}/driverlog"

@@ -16,6 +16,7 @@ from skerry.kit.tasks import Loops
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.log_topic import LogTopic, Tails
 from skerry.node.drivers.order import OrderSources, StartOrder
 from skerry.node.drivers.restarting import Deeds, EdgeCoreRestart, Part
@@ -38,7 +39,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     is none, Transient; `reach` is told these addresses before anything is wanted that uses them. `running` are the
     assignments of the workloads as they were started. `barred` says why no driver may be started; empty: they may.
     `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers: ended before them,
-    started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs.
+    started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs, `owners` whose they are.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -58,6 +59,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     said: Publish
     publish: Publish
     tails: Tails
+    owners: LogOwners
     alerts: Alerts
     statuses: Statuses
     store: DriverStore
@@ -79,9 +81,9 @@ class DriverRoom:
         self.health = BootstrapHealth(
             parts.said, parts.served, device, self.watch.up, self.watch.running, clock
         )
-        self.logs = LogTopic(parts.tails, parts.publish, device, clock)
+        self.logs = LogTopic(parts.tails, parts.publish, device, clock, parts.owners.since)
         views = Views(device().views, device().directory, device().bus, parts.disk)
-        launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at)
+        launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at, parts.owners.take)
         self.order = StartOrder(self._order_sources(), clock)
         changes = [*parts.changes, self.watch.changed, self.order.told]
         self.workloads = DriverWorkloads(self._sources(), launches, changes, clock)

@@ -162,6 +162,9 @@ class DriverWorkloads:
             self.knows_networks = not plans.undecided
             self._sources.reach(self.hosts())
             if wanted != self._wanted:
+                running = self._running()
+                for name, one in wanted.items():
+                    self._launches.expect(one, running.get(name))
                 self._wanted = wanted
                 self.told.ring()
             self.looked.ring()

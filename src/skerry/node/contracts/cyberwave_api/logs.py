@@ -45,6 +45,7 @@ class DriverLogs:
         self._twins = sources.twins
         self._logs = sources.logs
         self._driver_of = sources.driver_of
+        self._log_since = sources.log_since
 
     def add_to(self, app: web.Application) -> None:
         """Adds the routes."""
@@ -86,13 +87,15 @@ class DriverLogs:
 
     async def _lines(self, request: web.Request, twins: Collection[str]) -> AsyncIterator[_Line]:
         """All that the query asks for, of each twin in order."""
-        span = LogQuery(since=_time(request, "start") or 0, until=_time(request, "end"))
+        start, end = _time(request, "start") or 0, _time(request, "end")
         wanted = {word.strip().upper() for word in request.query.get("level", "").split(",")} - {""}
         numbers = count()
         for twin in twins:
             workload = self._driver_of(twin)
-            if workload is None:
+            since = None if workload is None else self._log_since(workload, twin)
+            if workload is None or since is None:
                 continue
+            span = LogQuery(since=max(start, since), until=end)
             levels = Levels()
             try:
                 lines = self._logs.read(workload, span)

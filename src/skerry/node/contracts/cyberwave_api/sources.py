@@ -48,6 +48,7 @@ class Sources(msgspec.Struct, frozen=True):
     """Of one environment. `models_root` is the models' cache; `signing` signs addresses for as long as the agent runs.
 
     `driver_of` is the workload that drives a twin, also one that ran last; None: there was none.
+    `log_since`: from when on (wall, ns) lines of a workload are a twin's; None: none are.
     """
 
     environment: str
@@ -57,6 +58,7 @@ class Sources(msgspec.Struct, frozen=True):
     alerts: AlertStore
     logs: LogSource
     driver_of: Callable[[str], str | None]
+    log_since: Callable[[str, str], int | None]
     models_root: Path
     signing: bytes
     seen: LastSeen
