@@ -102,13 +102,13 @@ class Journal:
         """
         name = topic.encode()
         size = _HEAD.size + _FIXED.size + len(name) + len(payload)
-        if not self._has_room(size, None if flags & GAP else token):
-            raise NoRoom
         n = self.last + 1
         fixed = _FIXED.pack(n, self._wall_ns(), self._monotonic_ns(), flags, token, len(name))
         crc = zlib.crc32(payload, zlib.crc32(name, zlib.crc32(fixed)))
         head = _HEAD.pack(size - _HEAD.size, crc)
         try:
+            if not self._has_room(size, None if flags & GAP else token):
+                raise NoRoom
             if self._fd < 0 or self._written + size > self._file_size:
                 self._next_file()
             self._write(size, head + fixed + name, payload)
