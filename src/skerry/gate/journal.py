@@ -26,8 +26,10 @@ QOS = 3
 DUP = 4
 KEPT = 8
 GAP = 16
+HELD = 32
 """The flags of an entry: its QoS, whether the client sent it again, whether every message of the topic counts. With GAP
-it stands for messages that there was no room for; its payload is their number."""
+it stands for messages that there was no room for; its payload is their number. With HELD they were left out because the
+agent had the gate hold who publishes them."""
 
 SHARE = 2
 """What a token's entries may take: so many times what they leave free. So one that floods has two thirds of the journal,

@@ -1,6 +1,7 @@
 """Each publisher's share of the node's store: who has more is held at the gate, and others go on.
 
-What was acknowledged, or is in the gate's journal, is stored all the same: nothing that counts is dropped here.
+What was acknowledged, or is in the gate's journal, is stored all the same: nothing that counts is dropped here. The gate
+leaves out and counts what nobody can refuse (events with QoS 0), and refuses the rest that counts, or lets it wait.
 """
 
 from __future__ import annotations
@@ -103,7 +104,7 @@ class Shares:
     async def _tell(self, source: str) -> None:
         words = (
             f"«{source}» has published more than its share of what this node can keep for its hub: until that has taken "
-            "some, what counts waits at the gate or is refused, and the rest is left out and counted"
+            "some, what it wants acknowledged waits at the gate or is refused, and the rest is left out and counted"
         )
         log.warning("%s", words)
         try:
