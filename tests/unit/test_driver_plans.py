@@ -6,6 +6,8 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -117,6 +119,48 @@ def test_drivers_that_cannot_be_read_are_told_of_and_the_others_run(drivers: obj
     found = plans(twin(drivers=drivers), twin(OTHER))
     assert [plan.twin for plan in found.drivers] == [OTHER]
     assert len(found.troubles) == 1
+
+
+DIGITS = "9" * 5000
+PARAMS_OF_NOBODY = [
+    *(["--cpus", text] for text in ("inf", "nan", "1e300", DIGITS)),
+    *([name, "9" * 400] for name in ("--memory", "--memory-swap", "--shm-size", "--memory-reservation")),
+    *([name, DIGITS] for name in ("--memory", "--pids-limit", "--cpu-quota", "--gpus", "-p", "--expose", "--oom-score-adj")),
+    ["-p", f"{DIGITS}:80"],
+    ["-p", f"80:{DIGITS}/udp"],
+    ["--ulimit", f"nofile={DIGITS}"],
+    ["--ulimit", f"nofile={1 << 63}"],
+    *([name, f"/dev/video0{chr(0)}"] for name in ("--device", "-v", "--env-file", "-e", "--entrypoint")),
+    ["-v", "/dev/\0video0:/x:ro"],
+    ["-v", "/dev/\ud800:/x:ro"],
+    ["--env-file", "/srv/nowhere/config/\ud800"],
+    [9**9000],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", PARAMS_OF_NOBODY)
+def test_no_row_keeps_the_drivers_of_others_from_running(params: list[str]) -> None:
+    found = plans(twin(ARM, *params), twin(OTHER))
+    assert [plan.twin for plan in found.drivers] == [OTHER]
+    assert [(one.twin, one.kind) for one in found.troubles] == [(ARM, "driver_start_failure")]
+    assert "\0" not in found.troubles[0].text
+
+
+@given(
+    st.sampled_from(["--cpus", "-m", "--gpus", "-p", "--ulimit", "--env-file", "--device", "-v", "--mount", "--network", "-e", "--tmpfs"]),
+    st.one_of(st.text(), st.from_regex(r"[-/a-z0-9:=,.]*"), st.integers().map(str), st.floats().map(str)),
+)  # fmt: skip
+def test_whatever_a_row_says_the_drivers_of_others_run(option: str, word: str) -> None:
+    found = plans(twin(ARM, option, word), twin(OTHER))
+    assert OTHER in [plan.twin for plan in found.drivers]
+
+
+def test_a_file_of_variables_in_a_circle_of_links_is_that_twins_trouble(tmp_path: Path) -> None:
+    on = device(tmp_path)
+    on.directory.mkdir()
+    (on.directory / "a").symlink_to("b")
+    (on.directory / "b").symlink_to("a")
+    assert "driver_start_failure" in trouble(twin(ARM, "--env-file", f"{on.directory}/a/x"), on=on)
 
 
 def test_two_twins_whose_first_digits_are_equal_have_containers_of_different_names() -> None:
@@ -304,6 +348,8 @@ def test_a_file_of_variables_is_a_file_of_bounded_size_and_its_content_is_not_to
     assert "it has more than 1048576 bytes" in trouble(twin(ARM, *params), on=on)
     file.write_bytes(b"A=\xff")
     assert "it is not UTF-8 text" in trouble(twin(ARM, *params), on=on)
+    file.write_text("A=1\0\n")
+    assert "line 1 is no NAME=VALUE" in trouble(twin(ARM, *params), on=on)
     file.write_text("A=1\n\nsecret words\n")
     told = trouble(twin(ARM, *params), on=on)
     assert "arm.env: line 3 is no NAME=VALUE" in told
