@@ -73,7 +73,7 @@ def test_what_stays_within_the_container_any_driver_has(words: str) -> None:
      "-v /:/host:ro", "-v /var/run/docker.sock:/x", "--mount type=bind,src=/opt,dst=/opt,ro", "--mount type=bind,src=/run/udev,dst=/x",
      "--memory-swap -1", "--memory 1g --memory-swap 3g", "--memory-swap 1g", "--pids-limit -1", "--pids-limit 0", "--pids-limit 5000",
      "--runtime runc", "--sysctl kernel.core_pattern=x", "--ipc host", "--pid container:x", "--userns ns:/x", "--cgroupns host",
-     "--security-opt seccomp=unconfined", "--security-opt label=enforce", "--cap-add SYS_ADMIN", "--cap-add all", "--network container:x",
+     "--security-opt seccomp=unconfined", "--security-opt label=enforce", "--cap-add SYS_ADMIN", "--cap-add NET_RAW", "--cap-add all", "--network container:x",
      "--network ns:/x", "--privileged", "--oom-kill-disable", "--oom-score-adj -1"],
 )  # fmt: skip
 def test_the_rest_is_for_the_trusted(words: str) -> None:

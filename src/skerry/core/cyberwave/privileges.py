@@ -18,11 +18,14 @@ from skerry.core.cyberwave.run_options import RunOptions
 
 HARMLESS = frozenset(
     {
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
         "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE", "IPC_LOCK",
     }
 )  # fmt: skip
-"""What an engine gives by itself, and what real-time drivers ask for: neither leads out of the container."""
+"""What an engine gives by itself, and what real-time drivers ask for: neither leads out of the container.
+
+Without NET_RAW, which engines give, too: it hears on the device's own network what others say to the node, tokens among it.
+"""
 
 _NODES = re.compile(
     r"/dev/(?:tty(?:USB|ACM|S|AMA|THS)\d+|(?:cu|tty)\.usb[^/]+|(?:serial|v4l)/by-[^/]+/[^/]+|(?:snd|dri|input|bus/usb)/.+"
