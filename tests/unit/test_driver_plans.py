@@ -24,6 +24,7 @@ from tests.driver_rig import (
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.node.drivers.device import Device, Networks, Served
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan, Plans, planned
 
 HERE = Path("/srv/nowhere")
@@ -288,12 +289,21 @@ def test_a_trusted_image_has_its_data_and_its_usual_variables() -> None:
         ["--privileged=false"],
         ["--device", "/dev/ttyUSB0:/dev/arm:rw"],
         ["--group-add", "dialout", "-v", "/etc/localtime:/etc/localtime:ro"],
-        ["--device-cgroup-rule", "c 81:* rmw", "--cap-add", "SYS_NICE"],
+        ["--device-cgroup-rule", "c 81:* rmw", "--cap-add", "IPC_LOCK"],
         ["-v", "data:/data", "-p", "8080:80", "--ipc", "private"],
     ],
 )
 def test_its_own_hardware_any_driver_has(params: list[str]) -> None:
     assert only(twin(ARM, *params)).twin == ARM
+
+
+@pytest.mark.parametrize("memory", ["0", "900g"])
+def test_the_devices_limit_of_memory_is_one(memory: str) -> None:
+    limited = {"limits": DriverLimits(memory=1 << 30)}
+    told = trouble(twin(ARM, "--memory", memory), on=replace(device(HERE), **limited))
+    assert "asks for --memory" in told
+    assert only(twin(ARM, "--memory", memory), on=replace(device(HERE, IMAGE), **limited))
+    assert only(twin(ARM, "--memory", "1g"), on=replace(device(HERE), **limited))
 
 
 def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables() -> None:

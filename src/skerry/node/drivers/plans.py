@@ -203,7 +203,7 @@ def _with_options(
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
     private = [*device.private, device.directory / CREDENTIALS]
-    needed = asked(options, [str(path) for path in private])
+    needed = asked(options, [str(path) for path in private], most_memory=device.limits.memory)
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)
