@@ -5,6 +5,7 @@ One driver that cannot be had is told of, and keeps no other from running.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,10 @@ LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
 
 
+OF_ONE = (InvalidInput, Refused, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+"""What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """What people are to hear of a twin's driver; `kind` is the alert's. It runs nevertheless with «driver_health»."""
 
@@ -36,6 +41,13 @@ class Trouble(msgspec.Struct, frozen=True):
     text: str
     name: str = ""
     """The driver's container, where that much is known."""
+
+
+def trouble_of(twin: str, error: Exception, name: str = "") -> Trouble:
+    """That its driver cannot be started; errors that explain themselves have the words."""
+    explained = isinstance(error, InvalidInput | Refused)
+    text = str(error) if explained else f"its driver cannot be read: {error!r:.200}"
+    return Trouble(twin, "driver_start_failure", text, name)
 
 
 class DriverPlan(msgspec.Struct, frozen=True):
@@ -92,8 +104,8 @@ def planned(
         try:
             plan = _with_options(plan, twin, device, read)
             placed, remark = _placed(plan, device, networks)
-        except (InvalidInput, Refused) as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error, name))
             continue
         remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
@@ -148,8 +160,8 @@ def _choices(
         models = [by_uuid[child].asset for child in dict.fromkeys((*cameras, *attached))]
         try:
             driver = _choice(twin, models, device)
-        except InvalidInput as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error))
             continue
         if driver is not None:
             choices.append((twin, driver))
@@ -191,7 +203,7 @@ def _with_options(
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
     private = [*device.private, device.directory / CREDENTIALS]
-    needed = asked(options, [str(path) for path in private])
+    needed = asked(options, [str(path) for path in private], most_memory=device.limits.memory)
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)
@@ -247,7 +259,8 @@ def _check_native(options: RunOptions) -> None:
 
 
 def _is_in(file: str, device: Device) -> bool:
-    place, own = Path(file).resolve(), device.directory.resolve()
+    # A circle of links has no end: `Path.resolve` fails at it.
+    place, own = Path(os.path.realpath(file)), device.directory.resolve()
     return place.is_relative_to(own) and place.suffix != ".json"
 
 
