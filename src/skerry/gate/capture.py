@@ -48,8 +48,9 @@ class Capture:
     def take(self, client: str, scope: Scope, message: Publish) -> int:
         """Writes a message and returns its number; 0 for one that is left out and counted.
 
-        These have QoS 0: samples that there was no room for, and events of who is held. A client that waited with one for
-        the hub would be taken for dead. Raises NoRoom for every other message. What a client sends again after a reconnection has its first number.
+        These have QoS 0: samples that there was no room for, and events of who is held, for a client that waited with one
+        until the hub has taken some would be taken for dead. Raises NoRoom for every other message that has no room.
+        What a client sends again after a reconnection has its first number.
         """
         sent = (client, message.packet_id)
         digest = (
@@ -65,10 +66,11 @@ class Capture:
                 raise NoRoom
             self.miss(scope, message.topic)
             return 0
+        full = (scope.number, "")
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
         try:
-            self._tell_gaps((scope.number, scope.workload))
-            self._tell_gaps(full := (scope.number, ""))
+            for each in (full, (scope.number, scope.workload)):
+                self._tell_gaps(each)
             n = self._journal.append(flags, scope.number, message.topic, message.payload)
         except NoRoom:
             if full not in self._gaps:
