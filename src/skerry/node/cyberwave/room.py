@@ -118,7 +118,7 @@ class CyberwaveRoom:
             log.warning("no twins are served, trying again: %s", error)
             self._serve(self._left)
         try:
-            self._living.restore(parts.instances.load())
+            self._restore()
         except OSError as error:
             log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
@@ -252,6 +252,22 @@ class CyberwaveRoom:
         self._serve(*room.sources)
         self.environment = room
 
+    async def _take_environment(self) -> None:
+        """Serves it as soon as it can; what runs then has its tokens before anything else is started. Safe to repeat."""
+        if self.environment is None:
+            await self._open_environment()
+        self._restore()
+
+    def _restore(self) -> None:
+        """While nobody can say what is served, the gate's file of before holds. Raises OSError."""
+        if self._is_known:
+            self._living.restore(self._parts.instances.load())
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the programs of the environment can be told."""
+        return self._left not in self._sources
+
     def _serve(self, *sources: DeviceWorkloads) -> None:
         self._sources = [self.broker, *sources]
         self.told.ring()
@@ -264,7 +280,7 @@ class CyberwaveRoom:
         seen = 0
         while self.environment is None:
             seen = await self.directory.changed.after(seen)
-            while not await guard.run(self._open_environment):
+            while not await guard.run(self._take_environment):
                 pass
         for source in self._sources:
             loops.start(partial(self._relay, source), name="the device's own wishes")
@@ -296,5 +312,6 @@ class CyberwaveRoom:
         seen = 0
         while True:
             seen = await self._parts.supervisor.news.after(seen)
-            self._living.match(self._parts.instances.load())
+            if self._is_known:
+                self._living.match(self._parts.instances.load())
             await self._parts.host.clock.sleep(_REST)
