@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -118,6 +119,7 @@ async def test_what_runs_keeps_its_token_while_no_twins_can_be_served(short_dir:
         tokens, before = (run / "tokens").read_bytes(), await state(node, driver)
         assert driver.encode() in tokens
         await node.process.end(signal.SIGKILL)
+        (node.directory / "outside.json").unlink()
         (run / "rest").unlink()
         (run / "rest").mkdir()
         await node.start()
@@ -132,6 +134,10 @@ async def test_what_runs_keeps_its_token_while_no_twins_can_be_served(short_dir:
             return told is not None and [one.workload for one in told.drivers] == [driver]
 
         await eventually(serves_it, "its twin is served")
+        ledger = json.loads((node.directory / "outside.json").read_text())
+        assert (
+            str(site.config / f"{arm}.json") in ledger
+        )  # though an agent before this one wrote it
         assert (run / "tokens").read_bytes() == tokens
         assert "runs without one" not in node.log.read_text()
         after = await state(node, driver)

@@ -14,6 +14,7 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
@@ -100,6 +101,7 @@ class CyberwaveRoom:
         self.tokens = Granting(secret, plan.run / "tokens", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
+        self._note(self.directory.made(self._legacy))
         models = models_root(parts.settings.data_dir.absolute())
         self._outside.note_link(self.directory.path / DIRECTORY, models)
         self.directory.lead(DIRECTORY, models)
@@ -249,6 +251,7 @@ class CyberwaveRoom:
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
         await room.open()
+        self._note(room.written())
         self._serve(*room.sources)
         self.environment = room
 
@@ -267,6 +270,16 @@ class CyberwaveRoom:
     def _is_known(self) -> bool:
         """Whether the programs of the environment can be told."""
         return self._left not in self._sources
+
+    def _note(self, files: Sequence[Path]) -> None:
+        """Files of the node, which agents of an older release did not note; the next start tries again what cannot be noted now."""
+        for file in files:
+            try:
+                self._outside.note(file)
+            except OSError as error:
+                log.warning(
+                    "cannot note for the erasure of this node that it wrote %s: %s", file, error
+                )
 
     def _serve(self, *sources: DeviceWorkloads) -> None:
         self._sources = [self.broker, *sources]
