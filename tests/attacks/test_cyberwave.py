@@ -105,7 +105,7 @@ def test_a_text_that_is_none_or_too_long_is_no_file(source: object) -> None:
 
 
 async def test_names_of_workers_lead_nowhere_and_keep_no_honest_one_away(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (site, _, files):
+    async with watched(tmp_path) as (site, device, files):
         before = {path for path in tmp_path.rglob("*") if path.suffix in (".py", ".sh")}
         for number, name in enumerate(NAMES):
             await site.put(f"{LIAR[:-2]}{number:02}", workflow(name), ENTITY)
@@ -114,6 +114,9 @@ async def test_names_of_workers_lead_nowhere_and_keep_no_honest_one_away(tmp_pat
         after = {path for path in tmp_path.rglob("*") if path.suffix in (".py", ".sh")}
         assert after - before == {site.config / "workers" / "wf_honest.py"}
         assert (site.config / "workers" / "wf_honest.py").stat().st_mode & 0o777 == 0o644
+        assert (await workers_of(site, device)).written() == [
+            site.config / "workers" / "wf_honest.py"
+        ]
 
 
 async def test_nothing_is_written_behind_a_link(tmp_path: Path) -> None:

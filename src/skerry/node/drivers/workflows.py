@@ -104,6 +104,10 @@ class WorkflowFiles:
             self._written = set(decode(stored.encode(), list[str], "files of workflows"))
         self._know(brought(await self._bodies(), self._twins()))
 
+    def written(self) -> list[Path]:
+        """The files that were written here, also by an agent before this one."""
+        return [self._directory / name for name in sorted(self._written)]
+
     async def follow(self, changes: Sequence[Bell] = ()) -> None:
         """Looks whenever a row, or what rings in `changes`, may be another; for ever."""
         rings = Rings([self._rows.arrived, self._rows.changed, *changes])
