@@ -153,7 +153,8 @@ class WorkflowFiles:
             await self.look()
         except (OSError, Refused) as error:
             raise Transient(f"cannot keep the workflows' files: {error}") from error
-        return f"{len(self._written - self._doomed)} workers of {len(self.workflows)} workflows are here"
+        answer = f"{len(self._written - self._doomed)} workers of {len(self.workflows)} workflows are here"
+        return "; ".join((answer, *self._told))
 
     async def remove_workflow_worker(self, files: Sequence[str], workflow: str) -> str:
         """As `twin_ports.Workflows`. What a workflow still brings is back at the next look."""
