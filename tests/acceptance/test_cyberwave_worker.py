@@ -58,6 +58,7 @@ async def test_case_1_without_credentials_it_says_so_and_starts_nothing(short_di
             refused = await shell.run("worker", word)
             assert (refused.code, "credentials.json has no token" in refused.err) == (1, True)
         assert not {name for name in await site.node.pids() if name.startswith(("cyberwave-d", "cyberwave-w"))}  # fmt: skip
+        assert list((site.config / "models").iterdir()) == []
         site.sign_in()
         await eventually(lambda: site.node.runs(worker_of(site)), "the workers run now")
 

@@ -35,13 +35,13 @@ from skerry.node.cyberwave.places import (
     config_directory,
     device_memory,
     gate_plan,
+    lead_to_models,
     prepare,
     set_log_level,
     shared_places,
 )
 from skerry.node.cyberwave.programs import GateSide
 from skerry.node.cyberwave.wiring import CyberwaveParts
-from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.outside import Outside
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceWorkloads, Told
@@ -100,9 +100,8 @@ class CyberwaveRoom:
         self.tokens = Granting(secret, plan.run / "tokens", parts.host.disk)
         self._living = LivingGrants(self.tokens, self.launch_for)
         config = await self.directory.open(self._legacy)
-        models = models_root(parts.settings.data_dir.absolute())
-        self._outside.note_link(self.directory.path / DIRECTORY, models)
-        self.directory.lead(DIRECTORY, models)
+        data_dir = parts.settings.data_dir.absolute()
+        lead_to_models(self.directory, data_dir, self._outside, parts.host.disk)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         shares = Shares(self._room(), clock)
