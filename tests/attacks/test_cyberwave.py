@@ -133,6 +133,8 @@ async def test_nothing_is_written_behind_a_link(tmp_path: Path) -> None:
         await eventually(lambda: _knows(files), "the row is there")
         await files.look()
         assert [path.name for path in prey.iterdir()] == ["file"]
+        answer = await files.sync_workflows()
+        assert answer.startswith("0 workers of 1 workflows are here; cannot write wf_honest.py")
         workers.unlink()
         workers.mkdir()
         (workers / "wf_honest.py").symlink_to(prey / "file")
