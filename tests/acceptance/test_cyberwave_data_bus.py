@@ -95,6 +95,12 @@ async def test_what_drivers_exchange_comes_to_the_hub_once(
     async with routed(short_dir, record) as (site, port):
         [arm] = await site.join({})
         key = f"cw/{arm}/data/joint_states"
+
+        async def listens() -> bool:
+            router = await state(site.node, "cyberwave-zenoh")
+            return router is not None and router.phase == "running" and router.ready
+
+        await eventually(listens, "the router listens", 60)
         program = Program(
             cyberwave_sdk.words(FIXTURES / "bus_peer.py"),
             {

@@ -220,6 +220,22 @@ async def test_an_instance_may_speak_for_the_workflows_that_there_are_now(site: 
     assert again.environment == launch.environment
 
 
+async def test_no_link_in_the_place_of_a_twins_file_is_given_to_a_worker(site: Site) -> None:
+    site.script()
+    site.twins = [TWIN, OTHER]
+    (site.directory / f"{TWIN}.json").write_text("{}")
+    (site.directory / "elsewhere").write_text("{}")
+    (site.directory / f"{OTHER}.json").symlink_to(site.directory / "elsewhere")
+    assignment = await site.look()
+    assert assignment is not None
+    launch = site.workloads.launch_for(assignment, "i1")
+    assert isinstance(launch, ContainerLaunch)
+    sources = {mount["Source"] for mount in launch.extras.host["Mounts"]}
+    assert str(site.directory / f"{TWIN}.json") in sources
+    assert str(site.directory / f"{OTHER}.json") not in sources
+    assert not (site.run / "views" / NAME / f"{OTHER}.json").exists()
+
+
 async def test_what_a_worker_sees_of_the_directory_has_no_secret(site: Site) -> None:
     site.script()
     for name in ("credentials.json", "fingerprint.json", f"{TWIN}.json", f"{OTHER}.json"):

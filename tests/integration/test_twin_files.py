@@ -81,6 +81,19 @@ def test_who_reads_before_the_cut_finds_a_whole_text(tmp_path: Path, size: int) 
     assert [json.loads(each) for each in disk.found] == [{"a": "c" * size}]
 
 
+def test_a_file_that_a_driver_has_grown_without_writing_is_not_filled(tmp_path: Path) -> None:
+    class Growing(RealDisk):
+        def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
+            os.truncate(path, 1 << 40)  # at the last moment
+            super().rewrite(label, path, text, most)
+
+    files = TwinFiles(tmp_path, Growing())
+    files.write(TWIN, text(a=1), None)
+    with pytest.raises(OSError, match=f"it has {1 << 40} bytes, more than {MAX_FILE}"):
+        files.write(TWIN, text(a=2), files.stamp(TWIN))
+    assert files.path(TWIN).stat().st_blocks <= 16
+
+
 def test_a_file_that_has_changed_meanwhile_is_left(files: TwinFiles) -> None:
     files.write(TWIN, text(a=1), None)
     before = files.stamp(TWIN)

@@ -26,9 +26,9 @@ class Killing(RealDisk):
     def __init__(self, after: int | None) -> None:
         self._after = after
 
-    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
         if self._after is None:
-            super().rewrite(label, path, text)
+            super().rewrite(label, path, text, most)
         elif self._after:
             with path.open("rb+") as file:
                 file.write(text[: self._after])

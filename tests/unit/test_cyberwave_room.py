@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Mapping
 
 import pytest
 from tests.workload_cases import wish
 
-from skerry.kit.bell import Bell
+from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.tasks import Guard
 from skerry.node.cyberwave.living import LeftRunning
 from skerry.node.cyberwave.room import CyberwaveRoom
+from skerry.node.cyberwave.wishes import Wishes
 from skerry.node.drivers.launches import PREFIX
+from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
 
 DRIVER = f"{PREFIX}6f1f0c1e"
+
+
+def no_launch(assignment: Assignment, instance: str) -> Launch:
+    raise AssertionError((assignment, instance))
 
 
 class Nothing:
@@ -28,11 +36,12 @@ class Room(CyberwaveRoom):
     """One that fails as a whole, or with its environment."""
 
     def __init__(self, error: Exception) -> None:
-        self.told = Bell()
         self.error = error
-        self.broker = Nothing()  # type: ignore[assignment]
-        self._left = LeftRunning(self.running)
-        self._sources = []
+        self.wishes = Wishes(Nothing())  # type: ignore[arg-type]
+        self._left = LeftRunning(self.running, no_launch)
+
+    def _guard(self, name: str) -> Guard:
+        return Guard(name, SystemClock(), random.Random(1))
 
     def running(self) -> Mapping[str, Assignment]:
         return {DRIVER: wish(DRIVER)}
@@ -53,14 +62,14 @@ ERRORS = [OverflowError("inf"), TypeError("None"), RecursionError(), InvalidInpu
 async def test_the_agent_starts_whatever_fails_and_what_runs_goes_on(error: Exception) -> None:
     room = Room(error)
     await room.open()
-    assert [one.workload for one in room.wanted()] == [DRIVER]
+    assert [one.workload for one in room.wishes.wanted()] == [DRIVER]
 
 
 @pytest.mark.parametrize("error", [*ERRORS, Refused("a row")])
 async def test_twins_that_cannot_be_served_end_nothing(error: Exception) -> None:
     room = Room(error)
     await room.environment_tried()
-    assert [one.workload for one in room.wanted()] == [DRIVER]
+    assert [one.workload for one in room.wishes.wanted()] == [DRIVER]
 
 
 async def test_what_the_devices_own_settings_rule_out_is_told_at_once() -> None:

@@ -21,6 +21,7 @@ from tests.driver_rig import (
     device,
     driver,
     twin,
+    write_twins,
 )
 
 from skerry.core.cyberwave.drivers import Platform
@@ -296,6 +297,32 @@ async def test_a_driver_is_shown_its_own_cameras_and_no_others(tmp_path: Path) -
     (config / "edge.json").unlink()
     rig.served = [twin(), twin(OTHER)]
     assert await shown("i3") == {"cameras.json": {}}
+
+
+@pytest.mark.parametrize("native", [False, True])
+async def test_no_driver_starts_with_a_link_in_the_place_of_a_twins_file(
+    tmp_path: Path, native: bool
+) -> None:
+    """The engine would mount what it leads to, and its program could write there."""
+    command = {"default": {"command": ["/usr/bin/arm"]}}
+    arm = twin(ARM, drivers=command) if native else twin()
+    rig = Rig(tmp_path, arm, camera(), on=device(tmp_path, "/usr/bin/arm"))
+    before = await rig.look()
+    (tmp_path / "elsewhere").touch()
+    for uuid in (ARM, CAMERA):
+        file = tmp_path / "config" / f"{uuid}.json"
+        file.unlink()
+        file.symlink_to(tmp_path / "elsewhere")
+        assert await rig.look() == before, "what runs is not ended"
+        with pytest.raises(InvalidInput, match=f"{uuid}.json is a link"):
+            rig.workloads.launch_for(before[NAME], "i1")
+        file.unlink()
+        os.mkfifo(file)
+        with pytest.raises(InvalidInput, match=f"{uuid}.json is no file"):
+            rig.workloads.launch_for(before[NAME], "i1")
+        file.unlink()
+    write_twins(tmp_path, rig.served)
+    assert rig.workloads.launch_for(before[NAME], "i1") is not None
 
 
 async def test_of_the_configuration_directory_only_files_of_bounded_size_are_shown(

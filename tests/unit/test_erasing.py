@@ -204,6 +204,26 @@ async def test_what_somebody_else_has_written_is_none_of_the_nodes(tmp_path: Pat
     assert directory.made(legacy) == []
 
 
+@pytest.mark.guarantee("G10")
+def test_what_it_wrote_below_a_link_goes_and_what_a_link_hides_since_is_named(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, disk, home = tmp_path / "n1", tmp_path / "disk", tmp_path / "home"
+    for each in (data_dir, disk / "a", disk / "b"):
+        each.mkdir(parents=True)
+    home.symlink_to(disk)
+    for name in ("a", "b"):
+        own = disk_for(home / name, Outside(data_dir, RealDisk()).note)
+        assert TwinFiles(home / name, own).write(TWIN, b"{}", None)
+    (disk / "b").rename(disk / "moved")
+    (disk / "b").symlink_to(disk / "moved")
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert list((disk / "a").iterdir()) == []
+    assert [path.name for path in (disk / "moved").iterdir()] == [f"{TWIN}.json"]
+    (words,) = (each for each in statement(data_dir).left if str(disk) in each)
+    assert words.startswith(f"{disk / 'b' / TWIN}.json: behind a link")
+
+
 def test_what_drivers_share_in_memory_goes_with_its_mount(
     tmp_path: Path, manual_clock: ManualClock
 ) -> None:

@@ -1,12 +1,14 @@
 """Which models scripts and configurations name."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from skerry.core.model_configurations import scan_configuration
 from skerry.core.model_mentions import Found, Unknown
-from skerry.core.model_scan import scan_files, scan_script
+from skerry.core.model_scan import MAX_NAMED, scan_files, scan_script
 
 
 def models(text: str) -> list[str]:
@@ -159,3 +161,44 @@ pieces = st.sampled_from(
 def test_no_text_breaks_it(text: str) -> None:
     scan_script("w.py", text)
     scan_configuration("skerry.yml", text)
+
+
+def _doubled(lines: int, last: str) -> str:
+    doubled = "".join(f"x{n} = x{n + 1} + x{n + 1}\n" for n in range(lines))
+    return f"{doubled}x{lines} = {last}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        _doubled(40, '["a"]') + "for m in x0:\n    cw.models.load(m)\n",
+        _doubled(40, '["a"]') + "cw.models.load(x0[1])\n",
+        _doubled(10, f"[{'1,' * 1000}]") + "for a, b in x10:\n    cw.models.load(a)\n" * 1000,
+        _doubled(12, f'"{"a" * 25_000}"') + "cw.models.load(x0)\n",
+        f"V = 0x{'f' * 5000}\ncw.models.load(f'm{{V}}')\n",
+        _doubled(11, '["a"]') + "for m in x0:\n    cw.models.load(m)\n" * 200,
+    ],
+)
+def test_a_script_that_is_written_to_keep_its_reader_busy_cannot_be_known(text: str) -> None:
+    steps: list[int] = []
+
+    def count(*_: object) -> None:
+        steps.append(1)
+        assert len(steps) < 3_000_000
+
+    before = sys.getprofile()
+    sys.setprofile(count)
+    try:
+        found = scan_script("w.py", text)
+    finally:
+        sys.setprofile(before)
+    assert found.unknown
+    assert all(len(each.model) < 256 for each in found.unknown)
+
+
+def test_what_one_script_names_is_bounded() -> None:
+    names = ", ".join(f'"m{n}"' for n in range(2000))
+    script = f"for m in [{names}]:\n    cw.models.load(m)\n    cw.models.load('z')\n"
+    found = scan_script("w.py", script)
+    assert len(found.found) == MAX_NAMED
+    assert len(found.unknown) == 1 + 1

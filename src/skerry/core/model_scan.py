@@ -20,6 +20,18 @@ from skerry.core.model_mentions import Found, Scan, Unknown, add
 MAX_STEPS = 10_000
 """Of following one id: a script that needs more is written to keep its reader busy."""
 
+MAX_STEPS_IN_ALL = 10 * MAX_STEPS
+"""Of one script."""
+
+MAX_NAMED = 1000
+"""Places of one script that are told of, and ids of one place."""
+
+MAX_JOINED = 255
+"""Characters of an id that is put together: no model has a longer one."""
+
+_NUMBER = 64
+"""Bits of a number in an id; Python writes none of many thousands."""
+
 _COLLECTIONS = frozenset({"models", "mlmodels"})
 _LOAD = "load"
 _KEYWORDS = frozenset({"model_id", "id", "name"})
@@ -88,7 +100,7 @@ class _Script:
         self._elements: dict[str, list[ast.expr]] = {}
         self._collections = set(_COLLECTIONS)
         self._loads: set[str] = set()
-        self._steps = 0
+        self._steps = self._steps_in_all = 0
 
     def read(self, tree: ast.Module) -> None:
         """Fills `found` and `unknown`."""
@@ -101,6 +113,10 @@ class _Script:
         self._aliases(nodes)
         for node in nodes:
             if isinstance(node, ast.Call) and self._is_load(node.func):
+                named = len(self.found) + len(self.unknown)
+                if named >= MAX_NAMED or self._steps_in_all > MAX_STEPS_IN_ALL:
+                    self._cannot(node, "there is too much before it to look for more")
+                    return
                 self._call(node)
 
     def _bind(self, target: ast.expr, value: ast.expr) -> None:
@@ -155,7 +171,9 @@ class _Script:
             self._cannot(call, "it is called without an id")
             return
         texts, complete = self._texts(argument, frozenset())
-        for text in texts:
+        ids = list(dict.fromkeys(texts))
+        complete = complete and len(ids) <= MAX_NAMED
+        for text in ids[:MAX_NAMED]:
             add(self.found, self.unknown, Found(self._name, call.lineno, text))
         if not complete:
             written = ast.unparse(argument)
@@ -167,9 +185,8 @@ class _Script:
     def _texts(self, node: ast.expr, seen: frozenset[str]) -> _Texts:
         """Every text that an expression may be, and whether these are all."""
         result: _Texts = [], False
-        self._steps += 1
         match node:
-            case _ if self._steps > MAX_STEPS:
+            case _ if self._is_spent():
                 pass
             case ast.Constant(value=str(text)):
                 result = [text], True
@@ -193,6 +210,11 @@ class _Script:
                 pass
         return result
 
+    def _is_spent(self, steps: int = 1) -> bool:
+        self._steps += steps
+        self._steps_in_all += steps
+        return self._steps > MAX_STEPS or self._steps_in_all > MAX_STEPS_IN_ALL
+
     def _named(self, node: ast.Name | ast.Attribute, seen: frozenset[str]) -> _Texts:
         key = _key(node)
         if key in seen:
@@ -211,6 +233,8 @@ class _Script:
         """Every text among the elements of an expression."""
         result: _Texts = [], False
         match node:
+            case _ if self._is_spent():
+                pass
             case _Column():
                 result = self._column(node, seen)
             case ast.List(elts=items) | ast.Tuple(elts=items) | ast.Set(elts=items):
@@ -247,7 +271,7 @@ class _Script:
                 return self._items(of, seen, "values" if node.place else "keys")
         if isinstance(values, ast.Name) and len(self._values.get(values.id, [])) == 1:
             values = self._values[values.id][0]
-        if isinstance(values, ast.List | ast.Tuple):
+        if isinstance(values, ast.List | ast.Tuple) and not self._is_spent(len(values.elts)):
             rows = [row.elts for row in values.elts if isinstance(row, ast.Tuple | ast.List)]
             if len(rows) == len(values.elts) and all(len(row) > node.place for row in rows):
                 return self._all([row[node.place] for row in rows], seen)
@@ -267,13 +291,17 @@ class _Script:
             if not complete or len(set(texts)) != 1:
                 return [], False
             whole += texts[0]
+            if len(whole) > MAX_JOINED:
+                return [], False
         return [whole], True
 
     def _as_text(self, node: ast.expr) -> ast.expr:
         """A whole number, or the one that a name stands for, as an f-string writes it."""
         bound = self._values.get(node.id, []) if isinstance(node, ast.Name) else []
         match bound[0] if len(bound) == 1 else node:
-            case ast.Constant(value=int(number)) if not isinstance(number, bool):
+            case ast.Constant(value=int(number)) if (
+                not isinstance(number, bool) and number.bit_length() <= _NUMBER
+            ):
                 return ast.Constant(str(number))
         return node
 

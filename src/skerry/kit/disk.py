@@ -6,6 +6,7 @@ without I/O of its own (before a reply, after a commit) as a place where a crash
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from pathlib import Path
@@ -38,11 +39,11 @@ class Disk(Protocol):
         """
         ...
 
-    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
         """Makes `text` the content of the file that is there, durably; it stays the same file.
 
         Who has it open never finds the tail of a former, longer text: until that is cut off, empty lines stand there. Who
-        reads in the very moment of writing may find a mixture, and a crash may leave one. A symbolic link is not followed.
+        reads in the very moment of writing may find a mixture, and a crash may leave one. A symbolic link is not followed. Raises OSError for a file that has more than `most` bytes.
         """
         ...
 
@@ -114,10 +115,13 @@ class RealDisk:
         self._rename(temporary, path)
         self._sync_directory(path.parent)
 
-    def rewrite(self, label: str, path: Path, text: bytes) -> None:  # noqa: ARG002
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:  # noqa: ARG002
         fd = self._open(path, os.O_WRONLY | os.O_NOFOLLOW)
         try:
-            self._write_all(fd, text.ljust(os.fstat(fd).st_size, b"\n"))
+            size = os.fstat(fd).st_size
+            if size > most:  # it may be all holes, and take no room before it is written
+                raise OSError(errno.EFBIG, f"it has {size} bytes, more than {most}", str(path))
+            self._write_all(fd, text.ljust(size, b"\n"))
             self._truncate(fd, len(text))
             self._sync(fd)
         finally:

@@ -23,7 +23,7 @@ from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.backups.place import backup_directory, database_file, owner_of
 from skerry.node.identity import SECRET_FILE, Identity
 from skerry.node.node_settings import NodeSettings
-from skerry.node.outside import written_outside
+from skerry.node.outside import out_of_reach, written_outside
 from skerry.node.retirement import (
     CERTIFICATE_FILE,
     MARK_FILE,
@@ -62,7 +62,7 @@ def erase(settings: NodeSettings, mark: Mark, disk: Disk, clock: Clock) -> Certi
         survey = mark.survey
         if survey is None:
             survey = _survey(settings, data_dir, mark)
-            left = [*mark.left, *_links(survey), *unmounted]
+            left = [*mark.left, *_links(survey), *unmounted, *out_of_reach(data_dir)]
             mark = msgspec.structs.replace(mark, phase="erasing", survey=survey, left=left)
             with contextlib.suppress(
                 OSError

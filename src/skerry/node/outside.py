@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 import threading
 from pathlib import Path
@@ -37,7 +38,8 @@ class Outside:
         self._note(path, f"{_LINK}{target}")
 
     def _note(self, path: Path, what: str) -> None:
-        name = str(path.absolute())
+        # Where it is itself: a home that is reached by a link is nobody's trick, a link that comes later may be.
+        name = str(path.parent.resolve() / path.name)
         with self._lock:
             if self._known.get(name) != what:
                 known = {**self._known, name: what}
@@ -61,6 +63,15 @@ def written_outside(data_dir: Path) -> tuple[list[Path], list[Path]]:
         if _is_there(path) and (not digest or _digest_of(path) == digest):
             (copies if digest else own).append(path)
     return own, copies
+
+
+def out_of_reach(data_dir: Path) -> list[str]:
+    """What is there by its name and is not erased, because it is behind a link or no file any more: in words."""
+    return [
+        f"{name}: behind a link, or no file any more: look whether it is this node's, and remove it"
+        for name, digest in _read(data_dir / FILE).items()
+        if not digest.startswith(_LINK) and os.path.lexists(name) and not _is_there(Path(name))
+    ]
 
 
 def _is_there(path: Path) -> bool:

@@ -64,9 +64,9 @@ class FaultyDisk(RealDisk):
         self._step(label)
         super().write_atomic(label, path, data, mode)
 
-    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
         self._step(label)
-        super().rewrite(label, path, text)
+        super().rewrite(label, path, text, most)
 
     def rename(self, label: str, path: Path, target: Path) -> None:
         self._step(label)

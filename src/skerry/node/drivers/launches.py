@@ -142,6 +142,7 @@ class Launches:
     def launch_for(self, assignment: Assignment, instance: str) -> Launch:
         """The launch of one instance of a driver. Raises Transient or InvalidInput."""
         recipe, base = recipe_of(assignment), self._usual(assignment, instance)
+        self._views.check(assignment.workload, recipe.files)
         token = self._token(assignment, instance)
         own = {"CYBERWAVE_API_KEY": token} | assignment.spec.env
         secrets = self._secrets_at(assignment.workload, instance)

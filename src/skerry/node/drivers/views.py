@@ -7,6 +7,7 @@ stand here. A native driver is given links to them.
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -66,6 +67,16 @@ class Views:
             raise _trouble(workload, error) from error
         return view
 
+    def check(self, workload: str, files: Sequence[str]) -> None:
+        """Raises InvalidInput for what stands in the place of a file and is none: what a link leads to may be anybody's."""
+        for path in map(Path, files):
+            mode = mode_of(path)
+            if mode and not stat.S_ISREG(mode):
+                what = "a link, which is not followed" if stat.S_ISLNK(mode) else "no file"
+                raise InvalidInput(
+                    f"cannot start driver «{workload}»: {path} is {what}. Remove it: the node writes the file anew"
+                )
+
     def bus(self) -> Path:
         """The one directory of the data bus where that is made of files, for whatever user a program has. Raises Transient."""
         path = self._bus
@@ -92,6 +103,8 @@ class Views:
             inside.mkdir(exist_ok=True)
         except OSError as error:
             raise _trouble(workload, error) from error
+        if not stat.S_ISDIR(mode_of(path)):
+            raise InvalidInput(f"cannot start driver «{workload}»: {path} is no directory")
         return path
 
     def _common(self, workload: str, twins: Collection[str]) -> Path:
@@ -113,6 +126,14 @@ class Views:
             known = path.name in files or path.name in (*_COMMON, CREDENTIALS)
             if not known and (path.is_symlink() or not path.is_dir()):
                 path.unlink()
+
+
+def mode_of(path: Path) -> int:
+    """What is there itself, not what a link leads to, as `stat` has it; 0: nothing that can be seen."""
+    try:
+        return path.lstat().st_mode
+    except OSError:
+        return 0
 
 
 def _shown(source: Path, shown: _As, twins: Collection[str], before: Path) -> bytes | None:

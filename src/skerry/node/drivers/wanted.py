@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import stat
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import OF_ONE, DriverPlan, Plans, Trouble, planned, trouble_of
 from skerry.node.drivers.refreshing import Refreshes
+from skerry.node.drivers.views import mode_of
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
 
@@ -238,7 +240,9 @@ class DriverWorkloads:
 
     def _assignment(self, plan: DriverPlan, device: Device) -> Assignment:
         files = [self._sources.file(uuid) for uuid in (plan.twin, *plan.children)]
-        assignment = assignment_of(plan, device, [str(path) for path in files if path.is_file()])
+        # A link counts: without it the driver would be another one, with it none is started (`Views.check`).
+        there = [str(path) for path in files if (mode := mode_of(path)) and not stat.S_ISDIR(mode)]
+        assignment = assignment_of(plan, device, there)
         assert name_fault(plan.name) is None  # noqa: S101 - a part of a UUID always is one
         return assignment
 

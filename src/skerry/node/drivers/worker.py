@@ -10,6 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
+import stat
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -36,7 +37,7 @@ from skerry.node.contracts.cyberwave_worker import (
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
 from skerry.node.drivers.refreshing import Refreshes
-from skerry.node.drivers.views import Views
+from skerry.node.drivers.views import Views, mode_of
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
@@ -325,7 +326,7 @@ class WorkerWorkloads:
     def _twin_files(self, assignment: Assignment) -> tuple[Path, ...]:
         twins = filter(is_uuid, _twins_of(assignment))
         files = [self._places.directory / f"{twin}.json" for twin in twins]
-        return tuple(file for file in files if file.is_file())
+        return tuple(file for file in files if stat.S_ISREG(mode_of(file)))
 
     def _status_place(self, assignment: Assignment) -> Path:
         """A directory of the worker's own, in which its user may write."""

@@ -128,9 +128,9 @@ class _NotedDisk(DiskOf):
         self._note(path, data if label == _COPIES else None)
         super().write_atomic(label, path, data, mode)
 
-    def rewrite(self, label: str, path: Path, text: bytes) -> None:
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
         self._note(path, None)
-        super().rewrite(label, path, text)
+        super().rewrite(label, path, text, most)
 
 
 class ConfigDirectory:

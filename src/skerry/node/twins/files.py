@@ -94,7 +94,7 @@ class TwinFiles:
             self._disk.write_atomic("twin.write", path, text)
             return True
         _make_private(path)
-        self._disk.rewrite("twin.rewrite", path, text)
+        self._disk.rewrite("twin.rewrite", path, text, MAX_FILE)
         return True
 
     def remove(self, uuid: str) -> None:
