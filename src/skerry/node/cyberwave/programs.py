@@ -125,12 +125,14 @@ class Programs:
     def shown(self) -> list[TwinDriver]:
         """The twins with their drivers, for people."""
         marks = self.room.watch.marks()
+        problems = {one.twin: one.text for one in self.drivers.troubles}
         return [
             TwinDriver(
                 one.uuid,
                 str(one.body.get("name") or one.uuid),
                 self.driver_of(one.uuid) or "",
                 marks[one.uuid].since if one.uuid in marks else None,
+                problems.get(one.uuid, ""),
             )
             for one in self._twins.served()
         ]

@@ -19,7 +19,7 @@ from pathlib import Path
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
-from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.kit.errors import Refused, SkerryError, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BROKER, BrokerWorkloads
@@ -87,8 +87,13 @@ class CyberwaveRoom:
         """
         try:
             await self._open()
-        except (OSError, Transient) as error:
+        except Refused:  # the device's own settings
+            raise
+        except (SkerryError, OSError) as error:
             log.warning("drivers are not served yet, trying again: %s", error)
+            self.wishes.serve(self._left)
+        except Exception:  # the hub, which may have written what fails, must be heard
+            log.exception("drivers are not served yet, trying again")
             self.wishes.serve(self._left)
 
     async def _open(self) -> None:
@@ -112,11 +117,7 @@ class CyberwaveRoom:
         )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         self.pongs = Pongs(self.link, self._prefix, clock)
-        try:
-            await self._open_environment()
-        except (InvalidInput, OSError, Transient) as error:  # nothing else here waits for it
-            log.warning("no twins are served, trying again: %s", error)
-            self.wishes.serve(self._left)
+        await self._try_environment()
         try:
             self._restore()
         except OSError as error:
@@ -224,6 +225,17 @@ class CyberwaveRoom:
     def _prefix(self) -> str:
         """What the device's topics begin with now."""
         return said_prefix(self.directory.config.variables)
+
+    async def _try_environment(self) -> None:
+        """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
+        try:
+            await self._open_environment()
+        except (SkerryError, OSError) as error:
+            log.warning("no twins are served, trying again: %s", error)
+            self.wishes.serve(self._left)
+        except Exception:
+            log.exception("no twins are served, trying again")
+            self.wishes.serve(self._left)
 
     async def _open_environment(self) -> None:
         config = self.directory.config
