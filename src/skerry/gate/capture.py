@@ -66,9 +66,10 @@ class Capture:
             self.miss(scope, message.topic)
             return 0
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
+        full = (scope.number, "")
         try:
             self._tell_gaps((scope.number, scope.workload))
-            self._tell_gaps(full := (scope.number, ""))
+            self._tell_gaps(full)
             n = self._journal.append(flags, scope.number, message.topic, message.payload)
         except NoRoom:
             if full not in self._gaps:

@@ -89,11 +89,8 @@ class CyberwaveRoom:
             await self._open()
         except Refused:  # the device's own settings
             raise
-        except (SkerryError, OSError) as error:
-            log.warning("drivers are not served yet, trying again: %s", error)
-            self.wishes.serve(self._left)
-        except Exception:  # the hub, which may have written what fails, must be heard
-            log.exception("drivers are not served yet, trying again")
+        except Exception as error:  # the hub, which may have written what fails, must be heard
+            _warn("drivers are not served yet, trying again", error)
             self.wishes.serve(self._left)
 
     async def _open(self) -> None:
@@ -230,11 +227,8 @@ class CyberwaveRoom:
         """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
         try:
             await self._open_environment()
-        except (SkerryError, OSError) as error:
-            log.warning("no twins are served, trying again: %s", error)
-            self.wishes.serve(self._left)
-        except Exception:
-            log.exception("no twins are served, trying again")
+        except Exception as error:
+            _warn("no twins are served, trying again", error)
             self.wishes.serve(self._left)
 
     async def _open_environment(self) -> None:
@@ -317,3 +311,9 @@ class CyberwaveRoom:
             if self._is_known:
                 self._living.match(self._parts.instances.load())
             await self._parts.host.clock.sleep(_REST)
+
+
+def _warn(what: str, error: Exception) -> None:
+    """With where it happened, if nobody has foreseen it."""
+    unforeseen = not isinstance(error, SkerryError | OSError)
+    log.warning("%s: %s", what, error, exc_info=unforeseen)
