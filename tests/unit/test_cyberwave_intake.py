@@ -100,6 +100,21 @@ def test_health_and_answers_are_told_on() -> None:
     assert intake(f"cyberwave/ping/{TWIN}/other", b"{}", AT, ANY) is None
 
 
+def test_how_far_a_driver_has_got_is_told_on_and_kept() -> None:
+    topics = [f"cyberwave/twin/{TWIN}/{part}/status" for part in ("navigate", "mission", "motion")]
+    topics.append(f"cyberwave/twin/{TWIN}/a/navigate/status")
+    messages = [
+        Message(n, AT, AT, 1, topic, b'{"status": "running"}', counts=True, gap=False)
+        for n, topic in enumerate(topics, start=1)
+    ]
+    found = gathered("s", messages, ANY, Thinning(), AT)
+    assert [(told, message.topic) for told, message in found.told] == [
+        (Reply(TWIN), topic) for topic in topics[:2]
+    ]
+    kept = {one.record.name for each in found.records.values() for one in each}
+    assert kept == set(topics)
+
+
 def test_sensors_that_fill_records_become_files() -> None:
     for below in ("depth", "pointcloud", "camera/photo"):
         found = of(below, {"rows": 3})

@@ -173,7 +173,7 @@ def test_without_zenoh_it_says_so_and_files_go_on() -> None:
     bus.serve([TWIN])
     assert order_of(bus).directories == "/data"
     assert arguments(bus)[1:] == []
-    assert "pip install skerry[zenoh]" in bus.problem
+    assert "Debian package skerry-zenoh;" in bus.problem
     assert bus.endpoint() == ""
 
 

@@ -17,6 +17,7 @@ from skerry.core.cyberwave.intake import (
     Rules,
     intake,
     name_of,
+    progress_of,
 )
 from skerry.core.cyberwave.thinning import Thinning
 from skerry.wire.records import SPARSE_SESSION, Kind, Meta, Record
@@ -60,7 +61,7 @@ class File(NamedTuple):
 
 
 class Gathered(msgspec.Struct, frozen=True):
-    """By publisher (its token's number) and kind, in the order of their numbers; and what is only told on."""
+    """By publisher (its token's number) and kind, in the order of their numbers; and what is told on."""
 
     records: dict[tuple[int, Kind], list[Numbered]]
     files: list[File]
@@ -83,6 +84,9 @@ def gathered(
             _put(found, message.token, "gap", _gap(message, rules))
             continue
         taken = intake(message.topic, message.payload, message.wall_ns, rules)
+        progress = progress_of(message.topic, rules)
+        if progress is not None:
+            found.told.append((progress, message))
         if isinstance(taken, Health | Reply | Ping):
             found.told.append((taken, message))
         elif taken is not None:

@@ -21,6 +21,7 @@ from skerry.node.device_workloads import LaunchFor, own_assignment
 from skerry.node.ports import Launch, ProcessLaunch
 from skerry.wire.codec import decode, encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
+from skerry.wire.extras import installing
 from skerry.wire.workload import (
     Assignment,
     ProcessSpec,
@@ -194,7 +195,7 @@ def _hosts_of(*assignments: Assignment | None) -> list[str]:
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:
     if plan.router and not zenoh:
-        return "the data bus has no Zenoh router. Install it with: pip install skerry[zenoh]"
+        return f"the data bus has no Zenoh router. {installing('zenoh')}"
     if plan.rules and not plan.router and not plan.directories:
         return "nothing of the data bus is recorded: cyberwave.record needs cyberwave.zenoh_router"
     return ""

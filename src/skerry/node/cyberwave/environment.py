@@ -72,12 +72,14 @@ class EnvironmentRoom:
         self.presence = PresenceRows(
             entities, config.environment, self._serves, clock, parts.host.chance
         )
-        self.commands = TwinCommands(gate.link, self._serves, gate.prefix, clock)
         self._workflows = workflows = WorkflowFiles(
             rows, entities, opened.state, config.environment, self._twins.uuids,
             directory=directory.path / SCRIPTS, disk=disk, clock=clock,
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
+        self.commands = TwinCommands(
+            gate.link, self._serves, lambda one: one in workflows.workflows, gate.prefix, clock
+        )
         said = HeardHealth(gate.link, self.presence, clock)
         self._broker = BrokerAlerts(
             gate.broker, self._alerts, self._twins.uuids, self._twins.changed, clock

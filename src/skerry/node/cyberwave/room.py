@@ -35,6 +35,7 @@ from skerry.node.cyberwave.places import (
     config_directory,
     device_memory,
     gate_plan,
+    lead_to_models,
     prepare,
     set_log_level,
     shared_places,
@@ -42,7 +43,6 @@ from skerry.node.cyberwave.places import (
 from skerry.node.cyberwave.programs import GateSide
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.cyberwave.wishes import Wishes
-from skerry.node.models.layout import DIRECTORY, models_root
 from skerry.node.outside import Outside
 from skerry.node.twin_ports import Told
 from skerry.node.twins.known_config import ENVIRONMENT
@@ -89,8 +89,11 @@ class CyberwaveRoom:
             await self._open()
         except Refused:  # the device's own settings
             raise
-        except Exception as error:  # the hub, which may have written what fails, must be heard
-            _warn("drivers are not served yet, trying again", error)
+        except (SkerryError, OSError) as error:
+            log.warning("drivers are not served yet, trying again: %s", error)
+            self.wishes.serve(self._left)
+        except Exception:  # the hub, which may have written what fails, must be heard
+            log.exception("drivers are not served yet, trying again")
             self.wishes.serve(self._left)
 
     async def _open(self) -> None:
@@ -102,9 +105,8 @@ class CyberwaveRoom:
         self._living = LivingGrants(self.tokens, self.wishes.launch_for)
         config = await self.directory.open(self._legacy)
         self._note(self.directory.made(self._legacy))
-        models = models_root(parts.settings.data_dir.absolute())
-        self._outside.note_link(self.directory.path / DIRECTORY, models)
-        self.directory.lead(DIRECTORY, models)
+        data_dir = parts.settings.data_dir.absolute()
+        lead_to_models(self.directory, data_dir, self._outside, parts.host.disk)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         shares = Shares(self._room(), clock)
@@ -227,8 +229,11 @@ class CyberwaveRoom:
         """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
         try:
             await self._open_environment()
-        except Exception as error:
-            _warn("no twins are served, trying again", error)
+        except (SkerryError, OSError) as error:
+            log.warning("no twins are served, trying again: %s", error)
+            self.wishes.serve(self._left)
+        except Exception:
+            log.exception("no twins are served, trying again")
             self.wishes.serve(self._left)
 
     async def _open_environment(self) -> None:
@@ -311,9 +316,3 @@ class CyberwaveRoom:
             if self._is_known:
                 self._living.match(self._parts.instances.load())
             await self._parts.host.clock.sleep(_REST)
-
-
-def _warn(what: str, error: Exception) -> None:
-    """With where it happened, if nobody has foreseen it."""
-    unforeseen = not isinstance(error, SkerryError | OSError)
-    log.warning("%s: %s", what, error, exc_info=unforeseen)
