@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from msgspec.structs import replace
+
 from skerry.core.cyberwave.drivers import Driver
 from skerry.core.cyberwave.run_options import RunOptions
 
@@ -181,6 +183,33 @@ def foreign_start(names: Iterable[str]) -> list[str]:
     return [name for name in names if _STARTS.fullmatch(name)]
 
 
+def volumes(options: RunOptions) -> list[str]:
+    """The engine's volumes that it names; one without a name is the container's own."""
+    binds = [bind.partition(":")[0] for bind in options.host.get("Binds", ()) if _is_named(bind)]
+    mounts = options.host.get("Mounts", ())
+    return [*binds, *(one["Source"] for one in mounts if one["Type"] == "volume" and one["Source"])]
+
+
+def with_own_volumes(options: RunOptions, twin: str) -> RunOptions:
+    """The same with volumes of this twin alone: those of other twins and of other programs have such names, too."""
+    if not volumes(options):
+        return options
+    own = f"cyberwave-{twin}-"
+    binds = [f"{own}{bind}" if _is_named(bind) else bind for bind in options.host.get("Binds", ())]
+    mounts = [
+        {**one, "Source": f"{own}{one['Source']}"}
+        if one["Type"] == "volume" and one["Source"]
+        else one
+        for one in options.host.get("Mounts", ())
+    ]
+    changed = {key: found for key, found in (("Binds", binds), ("Mounts", mounts)) if found}
+    return replace(options, host={**options.host, **changed})
+
+
+def _is_named(bind: str) -> bool:
+    return ":" in bind and not bind.startswith("/")
+
+
 def _capabilities(names: Iterable[str]) -> list[str]:
     bare = (name.upper().removeprefix("CAP_") for name in names)
     return [f"--cap-add {name}" for name in bare if name not in HARMLESS]
@@ -221,7 +250,7 @@ def _is_node(path: str) -> bool:
 def _shown(host: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Each mount in its words, the place of the device that it shows, and whether more than reading is asked for.
 
-    Volumes are the engine's, and no place of the device.
+    Volumes are the engine's, and no place of the device (`with_own_volumes`).
     """
     for bind in host.get("Binds", ()):
         source, _, rest = bind.partition(":")
