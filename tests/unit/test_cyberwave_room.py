@@ -7,32 +7,36 @@ from collections.abc import Mapping
 import pytest
 from tests.workload_cases import wish
 
-from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.cyberwave.living import LeftRunning
 from skerry.node.cyberwave.room import CyberwaveRoom
+from skerry.node.cyberwave.wishes import Wishes
 from skerry.node.drivers.launches import PREFIX
+from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
 
 DRIVER = f"{PREFIX}6f1f0c1e"
 
 
-class Nothing:
+def no_launch(assignment: Assignment, instance: str) -> Launch:
+    """Nothing is started here."""
+    raise NotImplementedError(assignment, instance)
+
+
+class Nothing(LeftRunning):
     """A broker that nobody wants."""
 
-    def wanted(self) -> list[Assignment]:
-        return []
+    def __init__(self) -> None:
+        super().__init__(dict, no_launch)
 
 
 class Room(CyberwaveRoom):
     """One that fails as a whole, or with its environment."""
 
     def __init__(self, error: Exception) -> None:
-        self.told = Bell()
         self.error = error
-        self.broker = Nothing()  # type: ignore[assignment]
-        self._left = LeftRunning(self.running)
-        self._sources = []
+        self._left = LeftRunning(self.running, no_launch)
+        self.wishes = Wishes(Nothing())
 
     def running(self) -> Mapping[str, Assignment]:
         return {DRIVER: wish(DRIVER)}
@@ -53,14 +57,14 @@ ERRORS = [OverflowError("inf"), TypeError("None"), RecursionError(), InvalidInpu
 async def test_the_agent_starts_whatever_fails_and_what_runs_goes_on(error: Exception) -> None:
     room = Room(error)
     await room.open()
-    assert [one.workload for one in room.wanted()] == [DRIVER]
+    assert [one.workload for one in room.wishes.wanted()] == [DRIVER]
 
 
 @pytest.mark.parametrize("error", [*ERRORS, Refused("a row")])
 async def test_twins_that_cannot_be_served_end_nothing(error: Exception) -> None:
     room = Room(error)
     await room.environment_tried()
-    assert [one.workload for one in room.wanted()] == [DRIVER]
+    assert [one.workload for one in room.wishes.wanted()] == [DRIVER]
 
 
 async def test_what_the_devices_own_settings_rule_out_is_told_at_once() -> None:

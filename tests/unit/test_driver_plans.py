@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
 from hypothesis import given
@@ -26,6 +26,10 @@ from tests.driver_rig import (
 )
 
 from skerry.core.cyberwave.drivers import Platform
+from skerry.kit.text_file import read_below
+from skerry.node.drivers.device import Networks
+from skerry.node.drivers.plans import planned
+from skerry.node.drivers.views import LIBRARY
 
 
 def test_case_13_a_camera_child_is_given_to_its_parents_driver() -> None:
@@ -230,6 +234,39 @@ def test_a_file_of_variables_is_a_file_of_bounded_size_and_its_content_is_not_to
     told = trouble(twin(ARM, *params), on=on)
     assert "arm.env: line 3 is no NAME=VALUE" in told
     assert "secret" not in told
+
+
+def test_a_file_of_variables_is_behind_no_link_below_the_configuration_directory(
+    tmp_path: Path,
+) -> None:
+    """A driver that writes there would have the node read, as root, what it may not read itself."""
+    on = device(tmp_path)
+    (on.directory / "own").mkdir(parents=True)
+    file = on.directory / "own" / "arm.env"
+    file.write_text("A=1\n")
+    assert only(twin(ARM, "--env-file", str(file)), on=on).variables == {"A": "1"}
+
+    def swapped(root: Path, path: PurePath) -> bytes:
+        """At the last moment: what is asked for has been looked at."""
+        (on.directory / "own").rename(on.directory / "before")
+        (on.directory / "own").symlink_to(tmp_path / "elsewhere")
+        return read_below(root, path)
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "arm.env").write_text("SECRET=1\n")
+    found = planned([twin(ARM, "--env-file", str(file))], on, Networks(), read=swapped)
+    assert not found.drivers
+    assert "it is a link, which is not followed" in found.troubles[0].text
+    around = f"{on.directory}/before/../own/arm.env"
+    assert "it is a link" in trouble(twin(ARM, "--env-file", around), on=on)
+
+
+def test_no_file_of_the_library_that_drivers_write_is_read_for_any_driver(tmp_path: Path) -> None:
+    on = device(tmp_path)
+    (on.directory / LIBRARY).mkdir(parents=True)
+    file = on.directory / LIBRARY / "arm.env"
+    file.write_text("A=1\n")
+    assert "asks for --env-file" in trouble(twin(ARM, "--env-file", str(file)), on=on)
 
 
 def test_what_topics_begin_with_is_the_devices_to_say() -> None:

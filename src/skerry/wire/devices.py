@@ -44,6 +44,8 @@ ABOUT_A_TWIN: frozenset[Action] = frozenset({"twin_command", "start_driver"})
 """Of these, those that concern one twin."""
 EDGE_ORDERS = "edge-orders"
 """Among an inventory's capabilities."""
+DRIVER_STARTS = "driver-starts"
+"""So, too, for «start_driver»: an older agent that meets an action it does not know does no other order either."""
 
 CommandState = Literal["queued", "started", "done", "failed", "expired", "unknown"]
 ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})

@@ -6,7 +6,7 @@ from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, decoded
 from skerry.kit.errors import InvalidInput, TooLarge
 from skerry.kit.one_line import one_line
-from skerry.wire.devices import ABOUT_A_TWIN, EdgeOrder
+from skerry.wire.devices import ABOUT_A_TWIN, DRIVER_STARTS, EDGE_ORDERS, EdgeAction, EdgeOrder
 
 ORDER_TTL = 60.0
 """Seconds for which one stands: a robot must not move hours later."""
@@ -35,6 +35,13 @@ def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
         )
     if asked.action == "twin_command":
         _check_command(what, message)
+
+
+def needs(action: EdgeAction) -> tuple[str, str]:
+    """Which capability an agent must have told to be ordered to, and what it takes with it, for people."""
+    if action == "start_driver":
+        return DRIVER_STARTS, f"orders to «{action}»"
+    return EDGE_ORDERS, "orders about twins"
 
 
 def _check_command(what: str, message: Body) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 import msgspec
@@ -28,9 +28,11 @@ from skerry.core.cyberwave.privileges import (
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.kit.text_file import read_unlinked
+from skerry.kit.text_file import read_below
 from skerry.node.drivers.device import HOST, Device, Networks, Served
-from skerry.node.drivers.views import CREDENTIALS
+from skerry.node.drivers.views import CREDENTIALS, LIBRARY
+
+Read = Callable[[Path, PurePath], bytes]
 
 LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
@@ -92,11 +94,11 @@ def planned(
     device: Device,
     networks: Networks,
     names: Mapping[str, str] = {},
-    read: Callable[[Path], bytes] = read_unlinked,
+    read: Read = read_below,
 ) -> Plans:
     """`names` are those that drivers have already, by twin: no driver is started anew because another one has come.
 
-    `read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name.
+    `read` gives what is in an `--env-file`: of a directory the file by that path; it raises OSError, or InvalidInput in words that follow the file's name.
     """
     family = Family.of(served)
     choices, troubles = _choices(served, family, device)
@@ -204,9 +206,7 @@ def _no_driver(twin: Served) -> Trouble:
     )
 
 
-def _with_options(
-    plan: DriverPlan, twin: Served, device: Device, read: Callable[[Path], bytes]
-) -> DriverPlan:
+def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) -> DriverPlan:
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
     private = [*device.private, device.directory / CREDENTIALS]
@@ -214,7 +214,7 @@ def _with_options(
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)
-    needed += [f"--env-file {file}" for file in options.files if not _is_in(file, device)]
+    needed += [f"--env-file {file}" for file in options.files if _inside(file, device) is None]
     registry_id = str(twin.asset.get("registry_id") or "")
     names = trusted_by(driver, registry_id, options)
     is_trusted = not set(names).isdisjoint(device.trusted)
@@ -222,7 +222,7 @@ def _with_options(
         raise Refused(_not_given(driver, needed, names, another_program(options)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
-    variables = dict(_from_files(options.files, read)) | dict(options.environment)
+    variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
     more = needed or (is_trusted and volumes(options))
     if more and not by_asset and (found := foreign_start(variables)):
@@ -268,17 +268,29 @@ def _check_native(options: RunOptions) -> None:
         )
 
 
-def _is_in(file: str, device: Device) -> bool:
-    # A circle of links has no end: `Path.resolve` fails at it.
-    place, own = Path(os.path.realpath(file)), device.directory.resolve()
-    return place.is_relative_to(own) and place.suffix != ".json"
+def _inside(file: str, device: Device) -> PurePath | None:
+    """Its path in the configuration directory, as it is written; None: it is not there, or no file for any driver.
+
+    In the library drivers write themselves, so what a file there is, is not the device's word.
+    """
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - `absolute` leaves «..», `resolve` follows links
+    for own in (device.directory, device.directory.resolve()):
+        if path != own and path.is_relative_to(own):
+            inside = path.relative_to(own)
+            is_library = inside.parts[0].casefold() == LIBRARY
+            return None if is_library or path.suffix.casefold() == ".json" else inside
+    return None
 
 
-def _from_files(files: Iterable[str], read: Callable[[Path], bytes]) -> Mapping[str, str | None]:
+def _from_files(files: Iterable[str], device: Device, read: Read) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
     for file in files:
         try:
-            content = read(Path(file)).decode()
+            path, inside = Path(file), _inside(file, device)
+            root, below = (
+                (path.parent, PurePath(path.name)) if inside is None else (device.directory, inside)
+            )
+            content = read(root, below).decode()
         except OSError as error:
             raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
         except InvalidInput as error:
