@@ -58,7 +58,13 @@ OTHERS = [
     ("-v", "tools:/data/../app:ro"),
     ("--mount", "src=tools,dst=/app"),
     *(("-e", f"{name}=x") for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONINSPECT", "NODE_OPTIONS", "BASH_ENV", "HOME", "PATH")),
-    *(("-e", f"{name}=x") for name in ("JAVA_TOOL_OPTIONS", "PERL5OPT", "GST_PLUGIN_PATH")),
+    *(("-e", f"{name}=x") for name in ("JAVA_TOOL_OPTIONS", "PERL5OPT", "GST_PLUGIN_PATH", "AMENT_PREFIX_PATH", "DOTNET_STARTUP_HOOKS", "CUDA_INJECTION64_PATH",
+                                       "ALSA_CONFIG_PATH", "VK_ADD_LAYER_PATH", "XDG_CONFIG_HOME", "PIP_INDEX_URL", "ANY_OTHER",
+                                       "ZENOH_CONFIG", "CYBERWAVE_WORKERS_DIR")),
+    *(("-v", f"tools:{place}") for place in ("/opt/arm", "/srv/app", "/var/lib/arm", "/run/arm", "/tmp/arm", "/database", "/dev/shm", "/etc/localtime")),  # noqa: S108 - in the container
+    ("--tmpfs", "/app/plugins"),
+    ("--mount", "type=tmpfs,dst=/etc"),
+    ("--device", "/dev/video0:/app/settings"),
 ]  # fmt: skip
 
 
@@ -78,11 +84,12 @@ def test_a_trusted_image_is_given_nothing_by_which_another_program_may_run_in_it
         words = trouble(
             twin(ARM, "--privileged", "--env-file", str(file)), on=device(tmp_path, IMAGE)
         )
-        assert "it would run something else" in words
+        assert "it might run something else" in words
 
 
 def test_a_trusted_image_has_its_data_and_its_usual_variables() -> None:
-    params = ["--privileged", "-v", "maps:/data", "-v", "/dev:/dev", "-v", "/var/lib/arm", "-e", "PYTHONUNBUFFERED=1", "-e", "PORT=/dev/x"]  # fmt: skip
+    params = ["--privileged", "-v", "maps:/data", "-v", "/dev:/dev", "-v", "/var/lib/arm", "-e", "PYTHONUNBUFFERED=1", "-e", "CYBERWAVE_PORT=/dev/x", "-e", "ROS_DOMAIN_ID=3",
+              "-e", "LC_ALL=C", "-v", "/etc/localtime:/etc/localtime:ro", "--tmpfs", "/tmp", "--device", "/dev/video0:/dev/video9"]  # fmt: skip  # noqa: S108 - in the container
     assert only(twin(ARM, *params), on=device(HERE, IMAGE)).options.privileged
 
 
@@ -144,7 +151,19 @@ def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables()
     assert "takes only -e" in trouble(twin(drivers=wrong), on=device(HERE, "/usr/bin/arm"))
 
 
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "BASH_ENV", "ENV", "PATH", "IFS"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "LD_PRELOAD",
+        "PYTHONPATH",
+        "BASH_ENV",
+        "ENV",
+        "PATH",
+        "IFS",
+        "XDG_CONFIG_HOME",
+        "CYBERWAVE_WORKERS_DIR",
+    ],
+)
 def test_a_trusted_command_is_given_nothing_that_makes_another_of_it(name: str) -> None:
     native = {"default": {"command": ["arm"], "params": ["-e", f"{name}=x"]}}
     assert f"is given no {name}" in trouble(twin(drivers=native), on=device(HERE, "arm"))

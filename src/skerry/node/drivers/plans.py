@@ -225,9 +225,10 @@ def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) ->
     variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
     more = needed or (is_trusted and volumes(options))
-    if more and not by_asset and (found := foreign_start(variables)):
+    is_command = bool(driver.command)
+    if more and not by_asset and (found := foreign_start(variables, command=is_command)):
         raise Refused(
-            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it would run something else"
+            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it might run something else"
         )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
