@@ -14,8 +14,9 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.granting import Granting
 from skerry.node.contracts.native import NativeContract
 from skerry.node.drivers.bridging import Run, run_command
-from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import Launches
+from skerry.node.drivers.plans import DriverPlan, Plans, planned
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.wanted import DriverWorkloads, Sources
 from skerry.node.ports import Launch
@@ -31,6 +32,7 @@ TWIN_OF_ARM = "6f1f0c1e-0000-4000-8000-0000000000ff"
 CAMERA = "7a1f0c1e-0000-4000-8000-000000000002"
 OTHER = "8b1f0c1e-0000-4000-8000-000000000003"
 IMAGE = "example/arm-driver:1"
+HERE = Path("/srv/nowhere")
 
 
 def driver(image: str = IMAGE, *params: str) -> dict[str, object]:
@@ -82,6 +84,27 @@ def write_twins(directory: Path, served: Sequence[Served]) -> None:
     (directory / "config").mkdir(exist_ok=True)
     for one in served:
         (directory / "config" / f"{one.uuid}.json").write_text(f'{{"uuid":"{one.uuid}"}}')
+
+
+def plans(*served: Served, on: Device | None = None, **hosts: str) -> Plans:
+    """A network without an address is one that the engine does not have."""
+    known = {name: host for name, host in hosts.items() if host}
+    refused = {name: f"has no network «{name}»" for name, host in hosts.items() if not host}
+    return planned(served, on or device(HERE), Networks(known, refused))
+
+
+def only(*served: Served, on: Device | None = None, **hosts: str) -> DriverPlan:
+    """The plan of the only driver, about which nothing is to be said."""
+    found = plans(*served, on=on, **hosts)
+    assert not found.troubles
+    (plan,) = found.drivers
+    return plan
+
+
+def trouble(*served: Served, on: Device | None = None, **hosts: str) -> str:
+    """All that is to be said."""
+    (found,) = plans(*served, on=on, **hosts).troubles
+    return f"{found.kind}: {found.text}"
 
 
 class Rig:

@@ -8,9 +8,10 @@ from pathlib import Path, PurePath
 from tests.driver_rig import (
     ARM,
     device,
+    only,
+    trouble,
     twin,
 )
-from tests.planned_drivers import only, trouble
 
 from skerry.kit.text_file import read_below
 from skerry.node.drivers.device import Networks

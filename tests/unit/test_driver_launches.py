@@ -111,7 +111,7 @@ async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
         "RestartPolicy": {"Name": "unless-stopped"},
         "Devices": [{"PathOnHost": "/dev/ttyUSB0", "PathInContainer": "/dev/ttyUSB0", "CgroupPermissions": "rwm"}],
         "ExtraHosts": ["a:1.2.3.4"],
-        "Binds": ["data:/data"],
+        "Binds": [f"cyberwave-{ARM}-data:/data"],
         "Mounts": [
             mount(f"{config}/{ARM}.json", f"/app/{ARM}.json", writable=True),
             mount(f"{tmp_path}/views/{NAME}", "/app/.cyberwave"),

@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
 from skerry.core.cyberwave.names import PREFIXES, driver_container, sdk_prefix
-from skerry.core.cyberwave.privileges import another_program, asked, foreign_start, trusted_by
+from skerry.core.cyberwave.privileges import (
+    another_program,
+    asked,
+    foreign_start,
+    trusted_by,
+    volumes,
+    with_own_volumes,
+)
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
@@ -210,19 +217,23 @@ def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) ->
     needed += [f"--env-file {file}" for file in options.files if _inside(file, device) is None]
     registry_id = str(twin.asset.get("registry_id") or "")
     names = trusted_by(driver, registry_id, options)
-    if needed and not set(names) & set(device.trusted):
+    is_trusted = not set(names).isdisjoint(device.trusted)
+    if needed and not is_trusted:
         raise Refused(_not_given(driver, needed, names, another_program(options)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
     variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
-    if needed and not by_asset and (found := foreign_start(variables)):
+    more = needed or (is_trusted and volumes(options))
+    is_command = bool(driver.command)
+    if more and not by_asset and (found := foreign_start(variables, command=is_command)):
         raise Refused(
-            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it would run something else"
+            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it might run something else"
         )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
-    return replace(plan, options=options, variables=known_values)
+    given = options if is_trusted else with_own_volumes(options, twin.uuid)
+    return replace(plan, options=given, variables=known_values)
 
 
 def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:
