@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Mapping
 
 import pytest
 from tests.workload_cases import wish
 
-from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.kit.tasks import Guard
 from skerry.node.cyberwave.living import LeftRunning
 from skerry.node.cyberwave.room import CyberwaveRoom
 from skerry.node.cyberwave.wishes import Wishes
@@ -22,14 +19,15 @@ DRIVER = f"{PREFIX}6f1f0c1e"
 
 
 def no_launch(assignment: Assignment, instance: str) -> Launch:
-    raise AssertionError((assignment, instance))
+    """Nothing is started here."""
+    raise NotImplementedError(assignment, instance)
 
 
-class Nothing:
+class Nothing(LeftRunning):
     """A broker that nobody wants."""
 
-    def wanted(self) -> list[Assignment]:
-        return []
+    def __init__(self) -> None:
+        super().__init__(dict, no_launch)
 
 
 class Room(CyberwaveRoom):
@@ -37,11 +35,8 @@ class Room(CyberwaveRoom):
 
     def __init__(self, error: Exception) -> None:
         self.error = error
-        self.wishes = Wishes(Nothing())  # type: ignore[arg-type]
         self._left = LeftRunning(self.running, no_launch)
-
-    def _guard(self, name: str) -> Guard:
-        return Guard(name, SystemClock(), random.Random(1))
+        self.wishes = Wishes(Nothing())
 
     def running(self) -> Mapping[str, Assignment]:
         return {DRIVER: wish(DRIVER)}

@@ -20,7 +20,7 @@ from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.errors import Refused, Transient
-from skerry.kit.tasks import Guard, Loops, Tasks
+from skerry.kit.tasks import Guard, Loops, Tasks, attempted
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BROKER, BrokerWorkloads
 from skerry.node.broker.granting import Granting
@@ -85,19 +85,9 @@ class CyberwaveRoom:
 
         What cannot be had yet (a disk is full, a row cannot be read) is tried again; until then what runs goes on.
         """
-        refused: list[Refused] = []
-
-        async def attempt() -> None:
-            try:
-                await self._open()
-            except Refused as error:  # the device's own settings
-                refused.append(error)
-
-        # Whatever fails: the hub, which may have written it, must be heard.
-        opened = await self._guard("opening the room of drivers").run(attempt)
-        if refused:
-            raise refused[0]
-        if not opened:
+        told = "drivers are not served yet, trying again"
+        # Refused are the device's own settings. What the hub may have written keeps no agent from hearing it.
+        if not await attempted(told, self._open, passing=(Refused,)):
             self.wishes.serve(self._left)
 
     async def _open(self) -> None:
@@ -156,7 +146,7 @@ class CyberwaveRoom:
 
     async def _follow(self, tasks: Tasks) -> None:
         clock, chance = self._parts.host.clock, self._parts.host.chance
-        guard = self._guard("opening the room of drivers")
+        guard = Guard("opening the room of drivers", clock, chance)
         while not self._is_open and not await guard.run(self._open):
             pass
         loops = Loops(tasks, clock, chance)
@@ -231,12 +221,8 @@ class CyberwaveRoom:
 
     async def _try_environment(self) -> None:
         """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
-        guard = self._guard("opening the environment of twins")
-        if not await guard.run(self._open_environment):
+        if not await attempted("no twins are served, trying again", self._open_environment):
             self.wishes.serve(self._left)
-
-    def _guard(self, name: str) -> Guard:
-        return Guard(name, self._parts.host.clock, self._parts.host.chance)
 
     async def _open_environment(self) -> None:
         config = self.directory.config
@@ -285,7 +271,9 @@ class CyberwaveRoom:
 
     async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
-        guard = self._guard("opening the environment of twins")
+        guard = Guard(
+            "opening the environment of twins", self._parts.host.clock, self._parts.host.chance
+        )
         seen = 0
         while self.environment is None:
             seen = await self.directory.changed.after(seen)
