@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import msgspec
 import pytest
 from msgspec.structs import replace
 from tests.config_rig import ENVIRONMENT, OTHER, TWIN, Kept, config_in, put
@@ -66,6 +67,24 @@ async def test_files_that_cannot_be_read_at_a_start_say_what_they_said_before(
     (tmp_path / "credentials.json").unlink()
     assert (await config_in(tmp_path, kept=kept).open()).environment == ""
     assert (await config_in(tmp_path, kept=kept).open()).signed_in is False
+
+
+@pytest.mark.guarantee("G9")
+async def test_no_address_of_a_camera_is_kept(tmp_path: Path) -> None:
+    kept = Kept()
+    cameras = {"twin_to_device": {TWIN: "rtsp://a:hunter2@cam.lan/1", OTHER: 4}}
+    put(tmp_path / "cameras.json", cameras | {"selected_device": 5})
+    directory = config_in(tmp_path, kept=kept)
+    known = await directory.open()
+    assert known.video_device(TWIN) == "rtsp://a:hunter2@cam.lan/1"
+    before = msgspec.json.encode(directory._known, order="sorted")
+    assert b"hunter2" in before
+    assert b"hunter2" not in (kept.body or b"")
+    kept.body = before  # as a node before this one has kept it
+    spoil(tmp_path / "cameras.json", "half")
+    again = await config_in(tmp_path, kept=kept).open()
+    assert b"hunter2" not in kept.body
+    assert [again.video_device(twin) for twin in (TWIN, OTHER)] == ["", "/dev/video4"]
 
 
 async def test_what_could_not_be_kept_is_kept_at_a_later_look(tmp_path: Path) -> None:

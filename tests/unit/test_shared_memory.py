@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from skerry.node.bus.shared_memory import sweep
+import pytest
+
+from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 
 NOW = 2_000_000_000.0
 
@@ -28,3 +33,27 @@ def test_only_old_ones_of_zenohs_that_nobody_has_locked(tmp_path: Path) -> None:
         assert sweep(NOW, tmp_path) == ["2.zenoh"]
         assert [p.exists() for p in (used, left, young, other, link)] == [True, False, True, True, True]  # fmt: skip
     assert sweep(NOW, tmp_path) == ["1.zenoh"]
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A tmpfs."""
+    with TemporaryDirectory(dir=MEMORY, prefix="sk-") as directory:
+        yield Path(directory)
+
+
+def test_of_its_own_memory_all_goes_that_nobody_uses(tmp_path: Path, memory: Path) -> None:
+    (tmp_path / "1").symlink_to("/proc/self")  # those of others only root may look at
+    (memory / "below").mkdir()
+    for name, age in (("sem", 100.0), ("1.zenoh", -1e9), ("below/deep", 100.0), ("young", 5.0)):
+        file(memory, name, age)
+    opened, mapped = file(memory, "opened"), file(memory, "mapped")
+    (memory / "link").symlink_to(opened)
+    os.utime(memory / "link", (NOW - 100, NOW - 100), follow_symlinks=False)
+    with opened.open(), mapped.open("rb") as source:
+        mapping = mmap.mmap(source.fileno(), 1, access=mmap.ACCESS_READ)
+        source.close()
+        assert clear(NOW, memory, tmp_path) == ["1.zenoh", "below/deep", "link", "sem"]
+        mapping.close()
+        assert {path.name for path in memory.iterdir()} >= {"opened", "mapped", "young"}
+    assert clear(NOW, memory, tmp_path) == ["mapped", "opened"]

@@ -24,7 +24,7 @@ from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
-from skerry.node.bus.shared_memory import MEMORY, sweep
+from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
 from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave.engine import EngineQuestions
@@ -244,9 +244,12 @@ class Programs:
 
     async def _sweep_once(self) -> None:
         now = self._parts.host.clock.wall_ns() / NS
-        for place in filter(None, (MEMORY, self._gate.shared.memory)):
-            if gone := await asyncio.to_thread(sweep, now, place):
-                log.info("removed shared memory that ended programs have left: %d files", len(gone))
+        gone = await asyncio.to_thread(sweep, now, MEMORY)
+        if (own := self._gate.shared.memory) is not None:
+            gone += await asyncio.to_thread(sweep, now, own)
+            gone += await asyncio.to_thread(clear, now, own)
+        if gone:
+            log.info("removed shared memory that ended programs have left: %d files", len(gone))
 
     def _worker(self) -> WorkerWorkloads:
         parts, twins = self._parts, self._twins

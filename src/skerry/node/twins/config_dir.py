@@ -171,7 +171,9 @@ class ConfigDirectory:
         """Makes the directory, migrates `legacy` into it, and reads it: what fails is among `faults`. Raises as the store does."""
         faults: list[str] = []
         if kept := self._store.read():
-            self._known = decode(kept, Known, "what was known of the configuration directory")
+            known = decode(kept, Known, "what was known of the configuration directory")
+            self._known = known.without_addresses()
+            self._is_kept = self._known == known
         for step in (self._make, lambda: self._migrate(legacy)):
             try:
                 await asyncio.to_thread(step)
@@ -254,7 +256,7 @@ class ConfigDirectory:
             return
         self._known, self._is_kept = known, False
         try:
-            await self._store.keep(msgspec.json.encode(known, order="sorted"))
+            await self._store.keep(msgspec.json.encode(known.without_addresses(), order="sorted"))
         except Transient as error:
             log.warning("cannot keep what %s says: %s", self.path, error)
             return

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 import msgspec
+from msgspec.structs import replace
 
 from skerry.kit.errors import InvalidInput
 from skerry.node.twins.config_files import (
@@ -37,6 +38,14 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
     overrides: Mapping[str, str] = {}
     video_devices: Mapping[str, str] = {}
     signed_in: bool = False
+
+    def without_addresses(self) -> Known:
+        """What may be kept: the address of a camera has its password in it as a rule. Its twin has no video device."""
+        devices = {
+            twin: device if device.startswith("/dev/") else ""
+            for twin, device in self.video_devices.items()
+        }
+        return replace(self, video_devices=devices)
 
 
 class Reading(msgspec.Struct, frozen=True):
