@@ -97,6 +97,7 @@ class Rig:
         self.tokens = Granting(b"secret", directory / "tokens", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
+        self.unreadable: set[str] = set()
         self.held: dict[str, str] = {}
         self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
@@ -142,7 +143,7 @@ class Rig:
             lambda: self.served,
             lambda: self.device,
             self._write,
-            lambda uuid: self.device.directory / f"{uuid}.json",
+            self._file,
             self._gateway,
             lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
@@ -151,6 +152,11 @@ class Rig:
             lambda: self.waits,
             lambda: self.problem,
         )
+
+    def _file(self, uuid: str) -> Path:
+        if uuid in self.unreadable:
+            raise OSError(5, "the disk is broken")
+        return self.device.directory / f"{uuid}.json"
 
     async def _run(self, words: Sequence[str]) -> str:
         return await self.run(words)

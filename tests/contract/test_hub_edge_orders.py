@@ -123,6 +123,18 @@ async def test_who_does_not_know_them_gets_none(hub: HubRig) -> None:
         await hub.devices.order("n9", arm(), 60, "ann")
 
 
+async def test_an_older_agent_gets_no_order_that_it_cannot_read(hub: HubRig) -> None:
+    node = Ordered(hub, (await hub.enrol("n1")).node_id)
+    await node.tell(info(node.node_id, 1, Inventory(capabilities=["orders", "edge-orders"])))
+    start = EdgeOrder("start_driver", "r", ARM)
+    with pytest.raises(Refused, match="takes no orders to «start_driver»"):
+        await hub.devices.order("n1", start, 60, "ann")
+    await hub.devices.order("n1", arm(), 60, "ann")
+    newer = Inventory(capabilities=["orders", "edge-orders", "driver-starts"])
+    await node.tell(info(node.node_id, 2, newer))
+    await hub.devices.order("n1", start, 60, "ann")
+
+
 @pytest.mark.parametrize("action", ["twin_navigate", "twin_motion", "twin_mission"])
 async def test_other_topics_are_for_agents_that_know_them(hub: HubRig, action: EdgeAction) -> None:
     node = Ordered(hub, (await hub.enrol("n1")).node_id)

@@ -52,9 +52,17 @@ async def test_who_fills_the_store_is_held_and_others_are_kept(
             f"of wrist {number}" for number in range(10)
         ]
         assert one.told == ["arm"]
-        flooding.publish(EVENT, "waits")  # without an acknowledgement: it is not lost
+        flooding.publish(EVENT, "without an acknowledgement")
+        flooding.publish(EVENT, "with one", 1)
+        told = [await asyncio.to_thread(flooding.acks.get, timeout=PATIENCE) for _ in range(2)]
+        assert [code for _, code in told] == [0, packets.QUOTA_EXCEEDED]  # 0: it is sent
+        assert one.all("gap") == []
         one.node.records.acknowledge("event", one.node.records.head("event").n)
-        await one.until(lambda: "waits" in one.values(EVENT))
+        await one.until(lambda: one.all("gap"))
+        gaps = [(each.source, each.name, each.value, each.meta["cause"]) for each in one.all("gap")]
+        assert gaps == [("arm", EVENT, 1, SHARE_FULL)]
+        flooding.publish(EVENT, "again")
+        await one.until(lambda: "again" in one.values(EVENT))
         assert one.told == ["arm"]
 
 

@@ -14,6 +14,7 @@ from tests.driver_rig import (
     ARM,
     CAMERA,
     ENVIRONMENT,
+    IMAGE,
     OTHER,
     Rig,
     camera,
@@ -29,6 +30,7 @@ from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.launches import grant_of
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.twin_ports import Grant
+from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.node.workloads.runtimes.containers.extras import with_extras
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
@@ -116,6 +118,28 @@ async def test_case_9_a_drivers_container_is_called_and_mounted_as_documented(
             mount(f"{tmp_path}/secrets/{NAME}/i1/credentials.json", "/app/.cyberwave/credentials.json"),
         ],
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("params", "dropped"),
+    [
+        ([], ["NET_RAW"]),
+        (["--network", "robots"], ["NET_RAW"]),
+        (["--cap-drop", "CHOWN"], ["NET_RAW", "CHOWN"]),
+        (["--cap-add", "cap_net_raw"], []),
+        (["--cap-add", "ALL"], []),
+        (["--privileged"], []),
+    ],
+)
+async def test_only_a_driver_that_is_trusted_hears_what_others_say_to_the_node(
+    tmp_path: Path, params: list[str], dropped: list[str]
+) -> None:
+    rig = Rig(tmp_path, twin(ARM, *params), on=device(tmp_path, IMAGE))
+    rig.gateways["robots"] = "172.20.0.1"
+    launch = await rig.launch()
+    assert isinstance(launch, ContainerLaunch)
+    body: Any = creation("mark", launch, Findings())
+    assert body["HostConfig"]["CapDrop"] == dropped
 
 
 async def test_case_11_variables_of_the_params_win_once_each_and_in_their_order(

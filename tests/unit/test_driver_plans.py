@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -21,8 +23,11 @@ from tests.driver_rig import (
 )
 
 from skerry.core.cyberwave.drivers import Platform
+from skerry.kit.text_file import read_below
 from skerry.node.drivers.device import Device, Networks, Served
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan, Plans, planned
+from skerry.node.drivers.views import LIBRARY
 
 HERE = Path("/srv/nowhere")
 
@@ -117,6 +122,48 @@ def test_drivers_that_cannot_be_read_are_told_of_and_the_others_run(drivers: obj
     found = plans(twin(drivers=drivers), twin(OTHER))
     assert [plan.twin for plan in found.drivers] == [OTHER]
     assert len(found.troubles) == 1
+
+
+DIGITS = "9" * 5000
+PARAMS_OF_NOBODY = [
+    *(["--cpus", text] for text in ("inf", "nan", "1e300", DIGITS)),
+    *([name, "9" * 400] for name in ("--memory", "--memory-swap", "--shm-size", "--memory-reservation")),
+    *([name, DIGITS] for name in ("--memory", "--pids-limit", "--cpu-quota", "--gpus", "-p", "--expose", "--oom-score-adj")),
+    ["-p", f"{DIGITS}:80"],
+    ["-p", f"80:{DIGITS}/udp"],
+    ["--ulimit", f"nofile={DIGITS}"],
+    ["--ulimit", f"nofile={1 << 63}"],
+    *([name, f"/dev/video0{chr(0)}"] for name in ("--device", "-v", "--env-file", "-e", "--entrypoint")),
+    ["-v", "/dev/\0video0:/x:ro"],
+    ["-v", "/dev/\ud800:/x:ro"],
+    ["--env-file", "/srv/nowhere/config/\ud800"],
+    [9**9000],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", PARAMS_OF_NOBODY)
+def test_no_row_keeps_the_drivers_of_others_from_running(params: list[str]) -> None:
+    found = plans(twin(ARM, *params), twin(OTHER))
+    assert [plan.twin for plan in found.drivers] == [OTHER]
+    assert [(one.twin, one.kind) for one in found.troubles] == [(ARM, "driver_start_failure")]
+    assert "\0" not in found.troubles[0].text
+
+
+@given(
+    st.sampled_from(["--cpus", "-m", "--gpus", "-p", "--ulimit", "--env-file", "--device", "-v", "--mount", "--network", "-e", "--tmpfs"]),
+    st.one_of(st.text(), st.from_regex(r"[-/a-z0-9:=,.]*"), st.integers().map(str), st.floats().map(str)),
+)  # fmt: skip
+def test_whatever_a_row_says_the_drivers_of_others_run(option: str, word: str) -> None:
+    found = plans(twin(ARM, option, word), twin(OTHER))
+    assert OTHER in [plan.twin for plan in found.drivers]
+
+
+def test_a_file_of_variables_in_a_circle_of_links_is_that_twins_trouble(tmp_path: Path) -> None:
+    on = device(tmp_path)
+    on.directory.mkdir()
+    (on.directory / "a").symlink_to("b")
+    (on.directory / "b").symlink_to("a")
+    assert "driver_start_failure" in trouble(twin(ARM, "--env-file", f"{on.directory}/a/x"), on=on)
 
 
 def test_two_twins_whose_first_digits_are_equal_have_containers_of_different_names() -> None:
@@ -244,12 +291,21 @@ def test_a_trusted_image_has_its_data_and_its_usual_variables() -> None:
         ["--privileged=false"],
         ["--device", "/dev/ttyUSB0:/dev/arm:rw"],
         ["--group-add", "dialout", "-v", "/etc/localtime:/etc/localtime:ro"],
-        ["--device-cgroup-rule", "c 81:* rmw", "--cap-add", "SYS_NICE"],
+        ["--device-cgroup-rule", "c 81:* rmw", "--cap-add", "IPC_LOCK"],
         ["-v", "data:/data", "-p", "8080:80", "--ipc", "private"],
     ],
 )
 def test_its_own_hardware_any_driver_has(params: list[str]) -> None:
     assert only(twin(ARM, *params)).twin == ARM
+
+
+@pytest.mark.parametrize("memory", ["0", "900g"])
+def test_the_devices_limit_of_memory_is_one(memory: str) -> None:
+    limited = {"limits": DriverLimits(memory=1 << 30)}
+    told = trouble(twin(ARM, "--memory", memory), on=replace(device(HERE), **limited))
+    assert "asks for --memory" in told
+    assert only(twin(ARM, "--memory", memory), on=replace(device(HERE, IMAGE), **limited))
+    assert only(twin(ARM, "--memory", "1g"), on=replace(device(HERE), **limited))
 
 
 def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables() -> None:
@@ -304,10 +360,45 @@ def test_a_file_of_variables_is_a_file_of_bounded_size_and_its_content_is_not_to
     assert "it has more than 1048576 bytes" in trouble(twin(ARM, *params), on=on)
     file.write_bytes(b"A=\xff")
     assert "it is not UTF-8 text" in trouble(twin(ARM, *params), on=on)
+    file.write_text("A=1\0\n")
+    assert "line 1 is no NAME=VALUE" in trouble(twin(ARM, *params), on=on)
     file.write_text("A=1\n\nsecret words\n")
     told = trouble(twin(ARM, *params), on=on)
     assert "arm.env: line 3 is no NAME=VALUE" in told
     assert "secret" not in told
+
+
+def test_a_file_of_variables_is_behind_no_link_below_the_configuration_directory(
+    tmp_path: Path,
+) -> None:
+    """A driver that writes there would have the node read, as root, what it may not read itself."""
+    on = device(tmp_path)
+    (on.directory / "own").mkdir(parents=True)
+    file = on.directory / "own" / "arm.env"
+    file.write_text("A=1\n")
+    assert only(twin(ARM, "--env-file", str(file)), on=on).variables == {"A": "1"}
+
+    def swapped(root: Path, path: PurePath) -> bytes:
+        """At the last moment: what is asked for has been looked at."""
+        (on.directory / "own").rename(on.directory / "before")
+        (on.directory / "own").symlink_to(tmp_path / "elsewhere")
+        return read_below(root, path)
+
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "arm.env").write_text("SECRET=1\n")
+    found = planned([twin(ARM, "--env-file", str(file))], on, Networks(), read=swapped)
+    assert not found.drivers
+    assert "it is a link, which is not followed" in found.troubles[0].text
+    around = f"{on.directory}/before/../own/arm.env"
+    assert "it is a link" in trouble(twin(ARM, "--env-file", around), on=on)
+
+
+def test_no_file_of_the_library_that_drivers_write_is_read_for_any_driver(tmp_path: Path) -> None:
+    on = device(tmp_path)
+    (on.directory / LIBRARY).mkdir(parents=True)
+    file = on.directory / LIBRARY / "arm.env"
+    file.write_text("A=1\n")
+    assert "asks for --env-file" in trouble(twin(ARM, "--env-file", str(file)), on=on)
 
 
 def test_what_topics_begin_with_is_the_devices_to_say() -> None:

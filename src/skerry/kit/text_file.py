@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import BinaryIO
 
 from skerry.kit.errors import InvalidInput
 from skerry.kit.units import format_size
 
 MAX_BYTES = 1 << 20
+
+_LINK = "is a link, which is not followed: put the file there"
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+_DIRECTORY = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
+"""With Linux's O_PATH one that may be passed, whether or not it may be listed."""
 
 
 def read_text(path: Path) -> str:
@@ -33,11 +39,47 @@ def read_unlinked(
     `opened` may change the file before. Raises InvalidInput, whose words are to follow the file's name, and OSError.
     """
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        fd = os.open(path, _FILE)
     except OSError:
         if path.is_symlink():
-            raise InvalidInput("is a link, which is not followed: put the file there") from None
+            raise InvalidInput(_LINK) from None
         raise
+    return _content(fd, most, opened)
+
+
+def read_below(root: Path, path: PurePath, most: int = MAX_BYTES) -> bytes:
+    """As `read_unlinked`, the file `path` in `root`: no link is followed below `root`, whenever somebody puts one there."""
+    at = os.open(root, _DIRECTORY)
+    try:
+        for name in path.parts[:-1]:
+            following = _open_in(at, name, _DIRECTORY | os.O_NOFOLLOW)
+            os.close(at)
+            at = following
+        fd = _open_in(at, path.name, _FILE)
+    finally:
+        os.close(at)
+    return _content(fd, most)
+
+
+def _open_in(directory: int, name: str, flags: int) -> int:
+    try:
+        return os.open(name, flags, dir_fd=directory)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.ENOTDIR} and _is_link(directory, name):
+            raise InvalidInput(_LINK) from None
+        raise
+
+
+def _is_link(directory: int, name: str) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=directory, follow_symlinks=False).st_mode)
+    except OSError:
+        return False
+
+
+def _content(
+    fd: int, most: int, opened: Callable[[int, os.stat_result], None] = lambda *_: None
+) -> bytes:
     with os.fdopen(fd, "rb") as file:
         found = os.fstat(fd)
         if not stat.S_ISREG(found.st_mode):

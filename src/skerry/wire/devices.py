@@ -49,6 +49,8 @@ ABOUT_A_TWIN: frozenset[Action] = SAID_TO_DRIVERS | {"start_driver"}
 """Of these, those that concern one twin."""
 EDGE_ORDERS = "edge-orders"
 """Among an inventory's capabilities."""
+DRIVER_STARTS = "driver-starts"
+"""So, too, for «start_driver»: an older agent that meets an action it does not know does no other order either."""
 TOPIC_ORDERS = "topic-orders"
 """So, too, for what is said to drivers and workers on other topics than a twin's «command»."""
 

@@ -26,11 +26,11 @@ from skerry.wire.sync import Lane
 FULL = "the node is full"
 SHARE_FULL = "the publisher's share of the node is full"
 RATE = "more than are kept of a name"
-_JOURNAL_FULL = "the gate's journal is full"
+JOURNAL_FULL = "the gate's journal is full"
 
 
 class Message(NamedTuple):
-    """What the gate has captured. `counts`: every one of its topic does, or somebody waits for an acknowledgement. `gap`: it stands for others."""
+    """What the gate has captured. `counts`: every one of its topic does, or somebody waits for an acknowledgement. `gap`: it stands for others, and why they were left out."""
 
     n: int
     wall_ns: int
@@ -39,7 +39,7 @@ class Message(NamedTuple):
     topic: str
     payload: bytes
     counts: bool
-    gap: bool
+    gap: str
 
 
 class Numbered(NamedTuple):
@@ -124,7 +124,7 @@ def _numbered(message: Message, kept: Kept, missed: int) -> Numbered:
 def _gap(message: Message, rules: Rules) -> Numbered:
     topic = message.topic.removeprefix(rules.prefix)
     name = name_of(topic) if topic else "cyberwave"
-    meta: Meta = {"to": message.wall_ns, "cause": _JOURNAL_FULL}
+    meta: Meta = {"to": message.wall_ns, "cause": message.gap}
     record = Record(0, name, message.wall_ns, int(message.payload), meta)
     return Numbered(message.n, "event", record, counts=True, missed=0)
 

@@ -18,11 +18,15 @@ from skerry.core.cyberwave.run_options import RunOptions
 
 HARMLESS = frozenset(
     {
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
-        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE", "IPC_LOCK",
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
+        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "IPC_LOCK",
     }
 )  # fmt: skip
-"""What an engine gives by itself, and what real-time drivers ask for: neither leads out of the container."""
+"""What an engine gives by itself, and memory that stays in place: neither leads out of the container.
+
+Without NET_RAW, which engines give, too: it hears on the device's own network what others say to the node, tokens among it.
+And without SYS_NICE: who runs in real time has the processors, whatever the others need.
+"""
 
 _NODES = re.compile(
     r"/dev/(?:tty(?:USB|ACM|S|AMA|THS)\d+|(?:cu|tty)\.usb[^/]+|(?:serial|v4l)/by-[^/]+/[^/]+|(?:snd|dri|input|bus/usb)/.+"
@@ -40,7 +44,9 @@ _RULE = re.compile(r"c (?:13|81|89|116|153|166|188|189|226):(?:\d+|\*) [rwm]+")
 """The same kinds by their numbers."""
 
 _READABLE = ("/etc/localtime", "/etc/timezone", "/run/udev", "/usr/share/zoneinfo")
-_BIND_OPTIONS = frozenset({"ro", "rw", "z", "Z", "slave", "rslave", "private", "rprivate"})
+_BIND_OPTIONS = frozenset({"ro", "rw", "slave", "rslave", "private", "rprivate"})
+"""«z» and «Z» give what is mounted another label of SELinux, on the device itself."""
+
 _OWN_MODES = frozenset({"", "none", "private", "shareable"})
 _NAMESPACED = re.compile(r"net\..+|kernel\.(?:msg|shm|sem)\w*|fs\.mqueue\..+")
 """Settings of the kernel that a container has for itself."""
@@ -70,14 +76,16 @@ _FOR_DATA = (
 
 MOST_PROCESSES = 4096
 
+_REAL_TIME = "rtprio"
+
 _HOST_MODES = (
     ("PidMode", "--pid"), ("IpcMode", "--ipc"), ("UTSMode", "--uts"), ("UsernsMode", "--userns"), ("CgroupnsMode", "--cgroupns"),
 )  # fmt: skip
 
 JUDGED = frozenset(
     {
-        "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "MemorySwap", "PidsLimit",
-        "OomKillDisable", "OomScoreAdj",
+        "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "Memory", "MemorySwap", "PidsLimit",
+        "OomKillDisable", "OomScoreAdj", "Ulimits",
         *(key for key, _ in _HOST_MODES),
     }
 )  # fmt: skip
@@ -86,17 +94,23 @@ JUDGED = frozenset(
 UNJUDGED = frozenset(
     {
         "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Dns", "DnsOptions", "DnsSearch",
-        "ExtraHosts", "GroupAdd", "Memory", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
-        "ReadonlyRootfs", "ShmSize", "Tmpfs", "Ulimits",
+        "ExtraHosts", "GroupAdd", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
+        "ReadonlyRootfs", "ShmSize", "Tmpfs",
     }
 )  # fmt: skip
 """What is the container's own affair, whatever its value."""
 
 
 def asked(
-    options: RunOptions, private: Iterable[str], real: Callable[[str], str] = os.path.realpath
+    options: RunOptions,
+    private: Iterable[str],
+    real: Callable[[str], str] = os.path.realpath,
+    most_memory: int = 0,
 ) -> list[str]:
-    """The options that need a trusted driver, in their words. `private` is what the node keeps for itself."""
+    """The options that need a trusted driver, in their words. `private` is what the node keeps for itself.
+
+    `most_memory` is what the device gives a driver at most, in bytes; 0: it has no limit.
+    """
     host = options.host
     kept = {form for path in private for form in (path, real(path))}
     return [
@@ -108,7 +122,9 @@ def asked(
         *(f"--device {one['PathOnHost']}" for one in host.get("Devices", ()) if not _is_hardware(one["PathOnHost"], real)),
         *(f"--device-cgroup-rule {one}" for one in host.get("DeviceCgroupRules", ()) if not _RULE.fullmatch(one)),
         *(f"--mount {shown}" for shown, place, writes in _shown(host) if writes or not _is_open(place, kept, real)),
-        *_limits(host),
+        *(f"--sysctl {name}" for name in host.get("Sysctls", ()) if not _NAMESPACED.fullmatch(name)),
+        *(f"--ulimit {one['Name']}={one['Soft']}" for one in host.get("Ulimits", ()) if one["Name"].lower() == _REAL_TIME),
+        *_limits(host, most_memory),
         *(key for key in host if key not in JUDGED | UNJUDGED),
     ]  # fmt: skip
 
@@ -174,12 +190,11 @@ def _loosens(option: str) -> bool:
     return re.split("[=:]", option, maxsplit=1)[0] != "no-new-privileges"
 
 
-def _limits(host: Mapping[str, Any]) -> Iterator[str]:
-    for name in host.get("Sysctls", ()):
-        if not _NAMESPACED.fullmatch(name):
-            yield f"--sysctl {name}"
+def _limits(host: Mapping[str, Any], most_memory: int) -> Iterator[str]:
     if (runtime := host.get("Runtime", "nvidia")) != "nvidia":
         yield f"--runtime {runtime}"
+    if most_memory and not 0 < host.get("Memory", most_memory) <= most_memory:
+        yield f"--memory {host['Memory']}"
     # Twice the memory is what an engine gives by itself.
     if "MemorySwap" in host and not 0 < host["MemorySwap"] <= 2 * host.get("Memory", 0):
         yield f"--memory-swap {host['MemorySwap']}"

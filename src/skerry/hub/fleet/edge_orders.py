@@ -8,6 +8,7 @@ from skerry.kit.errors import InvalidInput, TooLarge
 from skerry.kit.one_line import one_line
 from skerry.wire.devices import (
     ABOUT_A_TWIN,
+    DRIVER_STARTS,
     EDGE_ORDERS,
     SAID_TO_DRIVERS,
     SAID_TO_WORKERS,
@@ -49,6 +50,8 @@ def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
 
 def needs(action: EdgeAction) -> tuple[str, str]:
     """Which capability an agent must have told to be ordered to, and what it takes with it, for people."""
+    if action == "start_driver":
+        return DRIVER_STARTS, f"orders to «{action}»"
     if action in (SAID_TO_DRIVERS | SAID_TO_WORKERS) - {"twin_command"}:
         return TOPIC_ORDERS, f"orders to «{action}»"
     return EDGE_ORDERS, "orders about twins"

@@ -94,7 +94,7 @@ class Programs:
         self._parts, self._gate, self._twins = parts, gate, twins
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
         self._engine = EngineQuestions(parts.containers)
-        self.bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
+        self.bus = BusWorkloads(self._bus_plan(), parts.usual, zenoh=has_zenoh())
         self.worker = self._worker()
         self.room = DriverRoom(self._driver_parts())
         self.drivers = self.room.workloads

@@ -5,9 +5,10 @@ One driver that cannot be had is told of, and keeps no other from running.
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 import msgspec
@@ -20,12 +21,18 @@ from skerry.core.cyberwave.privileges import another_program, asked, foreign_sta
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
-from skerry.kit.text_file import read_unlinked
+from skerry.kit.text_file import read_below
 from skerry.node.drivers.device import HOST, Device, Networks, Served
-from skerry.node.drivers.views import CREDENTIALS
+from skerry.node.drivers.views import CREDENTIALS, LIBRARY
+
+Read = Callable[[Path, PurePath], bytes]
 
 LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
+
+
+OF_ONE = (InvalidInput, Refused, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+"""What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
 
 
 class Trouble(msgspec.Struct, frozen=True):
@@ -36,6 +43,13 @@ class Trouble(msgspec.Struct, frozen=True):
     text: str
     name: str = ""
     """The driver's container, where that much is known."""
+
+
+def trouble_of(twin: str, error: Exception, name: str = "") -> Trouble:
+    """That its driver cannot be started; errors that explain themselves have the words."""
+    explained = isinstance(error, InvalidInput | Refused)
+    text = str(error) if explained else f"its driver cannot be read: {error!r:.200}"
+    return Trouble(twin, "driver_start_failure", text, name)
 
 
 class DriverPlan(msgspec.Struct, frozen=True):
@@ -73,11 +87,11 @@ def planned(
     device: Device,
     networks: Networks,
     names: Mapping[str, str] = {},
-    read: Callable[[Path], bytes] = read_unlinked,
+    read: Read = read_below,
 ) -> Plans:
     """`names` are those that drivers have already, by twin: no driver is started anew because another one has come.
 
-    `read` gives what is in an `--env-file`; it raises OSError, or InvalidInput in words that follow the file's name.
+    `read` gives what is in an `--env-file`: of a directory the file by that path; it raises OSError, or InvalidInput in words that follow the file's name.
     """
     family = Family.of(served)
     choices, troubles = _choices(served, family, device)
@@ -92,8 +106,8 @@ def planned(
         try:
             plan = _with_options(plan, twin, device, read)
             placed, remark = _placed(plan, device, networks)
-        except (InvalidInput, Refused) as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error, name))
             continue
         remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
@@ -148,8 +162,8 @@ def _choices(
         models = [by_uuid[child].asset for child in dict.fromkeys((*cameras, *attached))]
         try:
             driver = _choice(twin, models, device)
-        except InvalidInput as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error))
             continue
         if driver is not None:
             choices.append((twin, driver))
@@ -185,24 +199,22 @@ def _no_driver(twin: Served) -> Trouble:
     )
 
 
-def _with_options(
-    plan: DriverPlan, twin: Served, device: Device, read: Callable[[Path], bytes]
-) -> DriverPlan:
+def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) -> DriverPlan:
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
     private = [*device.private, device.directory / CREDENTIALS]
-    needed = asked(options, [str(path) for path in private])
+    needed = asked(options, [str(path) for path in private], most_memory=device.limits.memory)
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)
-    needed += [f"--env-file {file}" for file in options.files if not _is_in(file, device)]
+    needed += [f"--env-file {file}" for file in options.files if _inside(file, device) is None]
     registry_id = str(twin.asset.get("registry_id") or "")
     names = trusted_by(driver, registry_id, options)
     if needed and not set(names) & set(device.trusted):
         raise Refused(_not_given(driver, needed, names, another_program(options)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
-    variables = dict(_from_files(options.files, read)) | dict(options.environment)
+    variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
     if needed and not by_asset and (found := foreign_start(variables)):
         raise Refused(
@@ -246,16 +258,29 @@ def _check_native(options: RunOptions) -> None:
         )
 
 
-def _is_in(file: str, device: Device) -> bool:
-    place, own = Path(file).resolve(), device.directory.resolve()
-    return place.is_relative_to(own) and place.suffix != ".json"
+def _inside(file: str, device: Device) -> PurePath | None:
+    """Its path in the configuration directory, as it is written; None: it is not there, or no file for any driver.
+
+    In the library drivers write themselves, so what a file there is, is not the device's word.
+    """
+    path = Path(os.path.abspath(file))  # noqa: PTH100 - `absolute` leaves «..», `resolve` follows links
+    for own in (device.directory, device.directory.resolve()):
+        if path != own and path.is_relative_to(own):
+            inside = path.relative_to(own)
+            is_library = inside.parts[0].casefold() == LIBRARY
+            return None if is_library or path.suffix.casefold() == ".json" else inside
+    return None
 
 
-def _from_files(files: Iterable[str], read: Callable[[Path], bytes]) -> Mapping[str, str | None]:
+def _from_files(files: Iterable[str], device: Device, read: Read) -> Mapping[str, str | None]:
     found: dict[str, str | None] = {}
     for file in files:
         try:
-            content = read(Path(file)).decode()
+            path, inside = Path(file), _inside(file, device)
+            root, below = (
+                (path.parent, PurePath(path.name)) if inside is None else (device.directory, inside)
+            )
+            content = read(root, below).decode()
         except OSError as error:
             raise InvalidInput(f"cannot read {file}: {error.strerror}") from error
         except InvalidInput as error:
