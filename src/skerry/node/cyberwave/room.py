@@ -19,7 +19,7 @@ from pathlib import Path
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
-from skerry.kit.errors import Refused, SkerryError, Transient
+from skerry.kit.errors import Refused, Transient
 from skerry.kit.tasks import Guard, Loops, Tasks
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BROKER, BrokerWorkloads
@@ -85,15 +85,19 @@ class CyberwaveRoom:
 
         What cannot be had yet (a disk is full, a row cannot be read) is tried again; until then what runs goes on.
         """
-        try:
-            await self._open()
-        except Refused:  # the device's own settings
-            raise
-        except (SkerryError, OSError) as error:
-            log.warning("drivers are not served yet, trying again: %s", error)
-            self.wishes.serve(self._left)
-        except Exception:  # the hub, which may have written what fails, must be heard
-            log.exception("drivers are not served yet, trying again")
+        refused: list[Refused] = []
+
+        async def attempt() -> None:
+            try:
+                await self._open()
+            except Refused as error:  # the device's own settings
+                refused.append(error)
+
+        # Whatever fails: the hub, which may have written it, must be heard.
+        opened = await self._guard("opening the room of drivers").run(attempt)
+        if refused:
+            raise refused[0]
+        if not opened:
             self.wishes.serve(self._left)
 
     async def _open(self) -> None:
@@ -152,7 +156,7 @@ class CyberwaveRoom:
 
     async def _follow(self, tasks: Tasks) -> None:
         clock, chance = self._parts.host.clock, self._parts.host.chance
-        guard = Guard("opening the room of drivers", clock, chance)
+        guard = self._guard("opening the room of drivers")
         while not self._is_open and not await guard.run(self._open):
             pass
         loops = Loops(tasks, clock, chance)
@@ -227,14 +231,12 @@ class CyberwaveRoom:
 
     async def _try_environment(self) -> None:
         """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
-        try:
-            await self._open_environment()
-        except (SkerryError, OSError) as error:
-            log.warning("no twins are served, trying again: %s", error)
+        guard = self._guard("opening the environment of twins")
+        if not await guard.run(self._open_environment):
             self.wishes.serve(self._left)
-        except Exception:
-            log.exception("no twins are served, trying again")
-            self.wishes.serve(self._left)
+
+    def _guard(self, name: str) -> Guard:
+        return Guard(name, self._parts.host.clock, self._parts.host.chance)
 
     async def _open_environment(self) -> None:
         config = self.directory.config
@@ -283,9 +285,7 @@ class CyberwaveRoom:
 
     async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
-        guard = Guard(
-            "opening the environment of twins", self._parts.host.clock, self._parts.host.chance
-        )
+        guard = self._guard("opening the environment of twins")
         seen = 0
         while self.environment is None:
             seen = await self.directory.changed.after(seen)
