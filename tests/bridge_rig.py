@@ -94,8 +94,10 @@ class Listener:
         self.pings.append(twin)
 
 
-def shares_of(node: FileRig, clock: Clock, told: list[str] | None = None) -> Shares:
-    """Of a node's store, and of files without a bound; `told` is who was told to have taken too much."""
+def shares_of(
+    node: FileRig, clock: Clock, told: list[str] | None = None, files: int = 10**12
+) -> Shares:
+    """Of a node's store, and of so many bytes of files; `told` is who was told to have taken too much."""
 
     async def tell(source: str, _words: str) -> None:
         if told is not None:
@@ -104,7 +106,7 @@ def shares_of(node: FileRig, clock: Clock, told: list[str] | None = None) -> Sha
     records = node.records
     room = Room(
         records.kept_room,
-        lambda: 10**12,
+        lambda: max(files - node.store.rows.totals().unsent, 0),
         lambda lane: records.head(lane).n,
         records.acknowledged,
         tell,
@@ -115,13 +117,13 @@ def shares_of(node: FileRig, clock: Clock, told: list[str] | None = None) -> Sha
 class Agent:
     """One run of an agent: its stores, its link, its bridge."""
 
-    def __init__(self, rig: GateRig, node: FileRig, rules: Rules) -> None:
+    def __init__(self, rig: GateRig, node: FileRig, rules: Rules, files: int) -> None:
         self.node = node
         self.heard = Listener()
         self.records = Full(node)
         clock = SystemClock()
         self.told: list[str] = []
-        shares = shares_of(node, clock, self.told)
+        shares = shares_of(node, clock, self.told, files)
         names = {1: "arm", 3: "wrist"}
         store = Store(self.records, Files(node.store), lambda: "synced", names.get, shares)
         self.bridge = Bridge(store, lambda: rules, self.heard, clock, random.Random(1))
@@ -158,6 +160,7 @@ async def agent(
     disk: Disk | None = None,
     limit: int = 10**9,
     keep: int = 10**9,
+    files: int = 10**12,
 ) -> AsyncIterator[Agent]:
     """Runs within the block, and is then cut off wherever it is. The same directory again is the next agent."""
     directory.mkdir(exist_ok=True)
@@ -165,7 +168,7 @@ async def agent(
     async with file_rig(
         directory, disk=used, limit=limit, blobs=PlainBytes(used), keep=keep
     ) as node:
-        one = Agent(rig, node, rules)
+        one = Agent(rig, node, rules, files)
         tasks = [
             asyncio.create_task(one.link.keep()),
             asyncio.create_task(one.bridge.run(one.link)),

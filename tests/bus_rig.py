@@ -19,7 +19,7 @@ from tests.closing import Closes
 from tests.cyberwave_sdk import FIXTURES, Sdk
 from tests.gate_rig import free_port
 
-from skerry.node.bus.router import command
+from skerry.node.bus.router import child_command, command
 from skerry.wire.data_bus import BusOrder
 
 PATIENCE = 60.0
@@ -93,7 +93,7 @@ class BusRig(Closes):
     def start(self, order: BusOrder | None = None, **environment: str) -> None:
         """Returns when it listens, or has ended."""
         order = order or BusOrder(port=self.port)
-        words = [sys.executable, *command(order)[1:]]
+        words = [sys.executable, *child_command(command(order))[1:]]
         with self.log.open("ab") as log:
             self.router = subprocess.Popen(words, env=os.environ | environment, stderr=log)
         until(lambda: b"skerry:" in self.log.read_bytes(), "the router says something")

@@ -1,6 +1,6 @@
 """An image with a driver that needs no SDK: it shows what it was started with, and lives or ends as it is told to.
 
-`ENDS` of its lives end at once with code 1, the others stay; it counts them in /data, which its params mount.
+`CYBERWAVE_ENDS` of its lives end at once with code 1, the others stay; it counts them in /data, which its params mount.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ seen = {"life": life, "env": dict(os.environ), "files": sorted(files), "credenti
 if lives.parent.is_dir():
     lives.with_name("seen.json").write_text(json.dumps(seen))
 print(json.dumps({"life": life}), flush=True)
-if life <= int(os.environ.get("ENDS", "0")):
+if life <= int(os.environ.get("CYBERWAVE_ENDS", "0")):
     sys.exit(1)
 signal.pause()
 """

@@ -15,9 +15,10 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.granting import Granting
 from skerry.node.contracts.native import NativeContract, log_path
 from skerry.node.drivers.bridging import Run, run_command
-from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import Launches
 from skerry.node.drivers.log_owners import LogOwners
+from skerry.node.drivers.plans import DriverPlan, Plans, planned
 from skerry.node.drivers.views import Views
 from skerry.node.drivers.wanted import DriverWorkloads, Sources
 from skerry.node.ports import Launch
@@ -33,6 +34,7 @@ TWIN_OF_ARM = "6f1f0c1e-0000-4000-8000-0000000000ff"
 CAMERA = "7a1f0c1e-0000-4000-8000-000000000002"
 OTHER = "8b1f0c1e-0000-4000-8000-000000000003"
 IMAGE = "example/arm-driver:1"
+HERE = Path("/srv/nowhere")
 
 
 def driver(image: str = IMAGE, *params: str) -> dict[str, object]:
@@ -86,6 +88,27 @@ def write_twins(directory: Path, served: Sequence[Served]) -> None:
         (directory / "config" / f"{one.uuid}.json").write_text(f'{{"uuid":"{one.uuid}"}}')
 
 
+def plans(*served: Served, on: Device | None = None, **hosts: str) -> Plans:
+    """A network without an address is one that the engine does not have."""
+    known = {name: host for name, host in hosts.items() if host}
+    refused = {name: f"has no network «{name}»" for name, host in hosts.items() if not host}
+    return planned(served, on or device(HERE), Networks(known, refused))
+
+
+def only(*served: Served, on: Device | None = None, **hosts: str) -> DriverPlan:
+    """The plan of the only driver, about which nothing is to be said."""
+    found = plans(*served, on=on, **hosts)
+    assert not found.troubles
+    (plan,) = found.drivers
+    return plan
+
+
+def trouble(*served: Served, on: Device | None = None, **hosts: str) -> str:
+    """All that is to be said."""
+    (found,) = plans(*served, on=on, **hosts).troubles
+    return f"{found.kind}: {found.text}"
+
+
 class Rig:
     """The drivers of a device in `directory`, whose twins are `served`; nothing is started."""
 
@@ -99,6 +122,7 @@ class Rig:
         self.tokens = Granting(b"secret", directory / "tokens", RealDisk())
         self.started: dict[str, Assignment] = {}
         self.barred = ""
+        self.unreadable: set[str] = set()
         self.held: dict[str, str] = {}
         self.waits = self.problem = ""
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
@@ -147,7 +171,7 @@ class Rig:
             lambda: self.served,
             lambda: self.device,
             self._write,
-            lambda uuid: self.device.directory / f"{uuid}.json",
+            self._file,
             self._gateway,
             lambda hosts: self.reached.append(sorted(hosts)),
             lambda: self.started,
@@ -156,6 +180,11 @@ class Rig:
             lambda: self.waits,
             lambda: self.problem,
         )
+
+    def _file(self, uuid: str) -> Path:
+        if uuid in self.unreadable:
+            raise OSError(5, "the disk is broken")
+        return self.device.directory / f"{uuid}.json"
 
     async def _run(self, words: Sequence[str]) -> str:
         return await self.run(words)

@@ -92,6 +92,25 @@ def nothing_needed(_writer: SqliteWriter, _reader: sqlite3.Connection) -> Needs:
     return AllNeeds([])
 
 
+def process_launch(
+    assignment: Assignment, instance: str, directory: Path = Path("/")
+) -> ProcessLaunch:
+    """As the usual one, with as little as there can be."""
+    spec = assignment.spec
+    assert spec.process is not None
+    return ProcessLaunch(
+        instance=instance,
+        workload=assignment.workload,
+        command=tuple(spec.process.command),
+        environment=spec.env,
+        directory=directory,
+        log=directory / f"{assignment.workload}.log",
+        strict=False,
+        log_rules=LogRules(spec.logs.max_size, spec.logs.files),
+        limits={},
+    )
+
+
 class Rig:
     """One device's disk and runtime; agents come and go with `start` and `stop`."""
 
@@ -110,19 +129,7 @@ class Rig:
         self.memory_limit: int | None = None
 
     def plain_launch(self, assignment: Assignment, instance: str) -> Launch:
-        spec = assignment.spec
-        assert spec.process is not None
-        return ProcessLaunch(
-            instance=instance,
-            workload=assignment.workload,
-            command=tuple(spec.process.command),
-            environment=spec.env,
-            directory=self.directory,
-            log=self.directory / f"{assignment.workload}.log",
-            strict=False,
-            log_rules=LogRules(spec.logs.max_size, spec.logs.files),
-            limits={},
-        )
+        return process_launch(assignment, instance, self.directory)
 
     async def start(self) -> None:
         """A new agent."""

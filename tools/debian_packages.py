@@ -1,4 +1,4 @@
-"""Builds skerry, skerry-hub and skerry-wasm as Debian packages from this checkout: `deploy/package`.
+"""Builds skerry, skerry-hub, skerry-wasm and skerry-zenoh as Debian packages from this checkout: `deploy/package`.
 
 Each has its part of requirements/run.txt, by hash and as wheels only, so packages for another architecture are built
 here, too. The same checkout and SOURCE_DATE_EPOCH (by default the time of the newest commit) give the same bytes.
@@ -24,7 +24,10 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = ROOT / "deploy" / "debian"
-PACKAGES = ("skerry", "skerry-hub", "skerry-wasm")
+EXTRAS = {"skerry-wasm": ("wasmtime",), "skerry-zenoh": ("eclipse-zenoh",)}
+"""What each has of requirements/run.txt that neither node nor hub has."""
+
+PACKAGES = ("skerry", "skerry-hub", *EXTRAS)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The wheels, the bytecode and the dependency on Debian's package are for the Python that runs this."""
 
@@ -128,12 +131,12 @@ def pins(name: str) -> dict[str, str]:
 
 def pins_of(package: str) -> dict[str, str]:
     """What a package has of requirements/run.txt: together all of it, nothing twice."""
-    node, hub, everything = pins("node.txt"), pins("hub.txt"), pins("run.txt")
-    part = {
-        "skerry": node,
-        "skerry-hub": _without(hub, node),
-        "skerry-wasm": _without(everything, hub),
-    }[package]
+    everything = pins("run.txt")
+    if package in EXTRAS:
+        part = {name: everything[name] for name in EXTRAS[package]}
+    else:
+        node, hub = pins("node.txt"), pins("hub.txt")
+        part = node if package == "skerry" else _without(hub, node)
     if any(everything.get(name) != entry for name, entry in part.items()):
         raise SystemExit("requirements/*.txt do not fit each other: run «make lock»")
     return part
@@ -215,7 +218,8 @@ def _interpreter(release: Path, site: Path, at: str) -> None:
     (release / "pyvenv.cfg").write_text(
         f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {PYTHON}\n"
     )
-    (site / "extras.pth").write_text("../../../extras/hub\n../../../extras/wasm\n")
+    extras = [f"../../../extras/{each.removeprefix('skerry-')}\n" for each in PACKAGES[1:]]
+    (site / "extras.pth").write_text("".join(extras))
 
 
 def _for_people(stage: Path, site: Path, order: Order) -> None:

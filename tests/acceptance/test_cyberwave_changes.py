@@ -20,10 +20,10 @@ async def test_twins_come_change_and_go(short_dir: Path, docker_engine: TestEngi
     async with drivers(short_dir, docker_engine) as rig:
         site = rig.site
         told = 'he said "hi" $HOME äö a=b'
-        [arm] = await site.join(rig.twin("arm", "-e", f"TOLD={told}", "-e", "NOTHING="))
+        [arm] = await site.join(rig.twin("arm", "-e", f"CYBERWAVE_TOLD={told}", "-e", "DEBUG="))
         await rig.runs(arm)
         environment = rig.seen()["env"]
-        assert (environment["TOLD"], environment["NOTHING"]) == (told, "")
+        assert (environment["CYBERWAVE_TOLD"], environment["DEBUG"]) == (told, "")
         name, rows = site.driver(arm), twins_of(site.environment)
         mine = rig.containers()[name]["Id"]
 

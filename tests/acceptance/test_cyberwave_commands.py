@@ -52,6 +52,17 @@ async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: S
         assert site.count(driver, command="wiggle", data={"times": 2}) == 1
         await eventually(lambda: site.has(twin, 1), "the hub has its events by the usual name", 60)
 
+        words = ("twin", "command", site.node.name, twin, '{"goal": [1, 2]}', "--topic", "navigate")
+        ended = await skerry.run(*words, "-o", "json")
+        told = json.loads(ended.out)
+        assert (ended.code, told["message"]) == (0, "running"), told
+        assert json.loads(told["reply"])["action_id"] == told["id"]
+        assert site.count(driver, goal=[1, 2]) == 1
+
+        ended = await skerry.run("twin", "run-workflow", site.node.name, str(uuid.uuid4()))
+        assert ended.code == 1
+        assert "none of this device's environment and twins" in ended.out
+
         ended = await skerry.run("twin", "command", site.node.name, str(uuid.uuid4()), message)
         assert ended.code == 1
         assert "not linked to this device" in ended.out

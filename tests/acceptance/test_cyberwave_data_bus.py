@@ -90,11 +90,17 @@ def _addresses(site: CyberwaveSite, host: str, router: int, mode: str | None) ->
 async def test_what_drivers_exchange_comes_to_the_hub_once(
     short_dir: Path, cyberwave_sdk: Sdk, tmp_path: Path
 ) -> None:
-    """Over a kill of the agent; drivers are on the SDK and know nothing of it."""
+    """Over a kill of the agent. What publishes is a client outside the node, on the SDK's own bus, which knows nothing of it: no driver that the node runs."""
     record = "cyberwave.record={cw/*/data/joint_states: {class: keep}}"
     async with routed(short_dir, record) as (site, port):
         [arm] = await site.join({})
         key = f"cw/{arm}/data/joint_states"
+
+        async def listens() -> bool:
+            router = await state(site.node, "cyberwave-zenoh")
+            return router is not None and router.phase == "running" and router.ready
+
+        await eventually(listens, "the router listens", 60)
         program = Program(
             cyberwave_sdk.words(FIXTURES / "bus_peer.py"),
             {

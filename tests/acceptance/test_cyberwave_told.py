@@ -119,7 +119,7 @@ async def test_a_driver_that_flaps_is_started_by_a_person_here_or_at_the_hub(
         data = short_dir / "data"
         data.mkdir()
         shell = CommandLine(site.site)
-        twin = native("python", "-c", PROGRAM, LIVES=data / "lives", ENDS="5")
+        twin = native("python", "-c", PROGRAM, LIVES=data / "lives", CYBERWAVE_ENDS="5")
         [arm] = await site.join(twin)
 
         async def loops(*, active: bool) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import signal
 from collections.abc import AsyncIterator
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.container_site import state
+from tests.cyberwave_site import cyberwave_site, native
+from tests.driver_image import PROGRAM
 from tests.installation import Node
 from tests.lone_node import parts
 from tests.ports import free_pair
@@ -102,3 +106,42 @@ async def test_what_cannot_be_written_keeps_no_agent_from_starting_and_is_tried_
             return found is not None and found.cyberwave is not None
 
         await eventually(is_open, "drivers are served")
+
+
+@pytest.mark.guarantee("G8")
+async def test_what_runs_keeps_its_token_while_no_twins_can_be_served(short_dir: Path) -> None:
+    async with cyberwave_site(short_dir) as site:
+        site.sign_in()
+        [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=short_dir / "lives"))
+        driver, node = site.driver(arm), site.node
+        await site.tells(driver, life=1)
+        run = node.directory / "run" / "broker"
+        tokens, before = (run / "tokens").read_bytes(), await state(node, driver)
+        assert driver.encode() in tokens
+        await node.process.end(signal.SIGKILL)
+        (node.directory / "outside.json").unlink()
+        (run / "rest").unlink()
+        (run / "rest").mkdir()
+        await node.start()
+        await eventually(lambda: "no twins are served" in node.log.read_text(), "it says so")
+        await eventually(lambda: node.runs(driver), "it is supervised")
+        assert (run / "tokens").read_bytes() == tokens
+        (run / "rest").rmdir()
+
+        async def serves_it() -> bool:
+            found = await node.status()
+            told = None if found is None else found.cyberwave
+            return told is not None and [one.workload for one in told.drivers] == [driver]
+
+        await eventually(serves_it, "its twin is served")
+        ledger = json.loads((node.directory / "outside.json").read_text())
+        assert (
+            str(site.config / f"{arm}.json") in ledger
+        )  # though an agent before this one wrote it
+        assert (run / "tokens").read_bytes() == tokens
+        assert "runs without one" not in node.log.read_text()
+        after = await state(node, driver)
+        assert before is not None
+        assert after is not None
+        assert after.pid == before.pid
+        await site.power_off()

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import json
 from collections.abc import AsyncIterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +42,11 @@ async def shown(shell: CommandLine) -> Ended:
 
 
 async def test_case_1_without_credentials_it_says_so_and_starts_nothing(short_dir: Path) -> None:
+    """Not as the reference: the node, which has other work, goes on, and it is `skerry node status` that ends with 1.
+
+    Drivers and workers are native here. That no container is made and nobody is called over the network is not shown:
+    the node speaks with its hub as ever.
+    """
     async with cyberwave_site(short_dir) as site:
         work_natively(site, short_dir)
         shell = CommandLine(site.site)
@@ -58,6 +62,7 @@ async def test_case_1_without_credentials_it_says_so_and_starts_nothing(short_di
             refused = await shell.run("worker", word)
             assert (refused.code, "credentials.json has no token" in refused.err) == (1, True)
         assert not {name for name in await site.node.pids() if name.startswith(("cyberwave-d", "cyberwave-w"))}  # fmt: skip
+        assert list((site.config / "models").iterdir()) == []
         site.sign_in()
         await eventually(lambda: site.node.runs(worker_of(site)), "the workers run now")
 
@@ -313,7 +318,7 @@ async def test_a_model_that_cannot_be_had_is_told_of_and_the_worker_starts(
         await eventually(lambda: told("resolved"), "the alert is over")
 
 
-async def test_case_41_five_quick_edits_are_two_restarts_at_most(short_dir: Path) -> None:
+async def test_case_41_five_quick_edits_are_two_restarts(short_dir: Path) -> None:
     async with cyberwave_site(short_dir) as site:
         work_natively(site, short_dir)
         shell = CommandLine(site.site)
@@ -321,12 +326,17 @@ async def test_case_41_five_quick_edits_are_two_restarts_at_most(short_dir: Path
         _ = await site.join({})
         add_script(site, text="0")
         await eventually(lambda: said(site, "texts") == ["0"], "it runs")
-        for edit in range(1, 6):
+        add_script(site, text="1")
+        await eventually(
+            lambda: said(site, "texts") == ["0", "1"], "the first edit is loaded at once"
+        )
+        for edit in range(2, 6):
             await asyncio.sleep(1.0)  # as rsync writes
             add_script(site, text=str(edit))
         await eventually(lambda: said(site, "texts")[-1] == "5", "the last state is loaded", 60)
+        assert said(site, "texts") == ["0", "1", "5"]
         listed = await shell.run("worker", "status", "--output", "json")
         [found] = msgspec.json.decode(listed.out, type=list[WorkerStatus])
         times = [one.at for one in reversed(found.restarts)]
-        assert 1 <= len(times) <= 2
-        assert all(late - early >= 10 * 10**9 for early, late in pairwise(times))
+        [first, second] = times
+        assert second - first >= 10 * 10**9

@@ -44,11 +44,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Path]]:
-    """A base, and the packages of node and hub."""
+    """A base, and the packages of node, hub and an extra."""
     place = tmp_path_factory.mktemp("made")
     with ThreadPoolExecutor() as threads:
         base = threads.submit(make_base, place / "base.tar")
-        packages = threads.submit(build, place, "--only", "skerry", "--only", "skerry-hub")
+        only = [f"--only={each}" for each in ("skerry", "skerry-hub", "skerry-zenoh")]
+        packages = threads.submit(build, place, *only)
         base.result()
         return place / "base.tar", packages.result()
 
@@ -75,10 +76,10 @@ def machine(made: tuple[Path, list[Path]], tmp_path: Path) -> Iterator[Machine]:
 def test_it_installs_enrols_reboots_is_upgraded_and_goes_without_a_trace(
     made: tuple[Path, list[Path]], machine: Machine, tmp_path: Path
 ) -> None:
-    packages = made[1]
+    packages, [*both, extra] = made[1], made[1]
     machine.boot()
     before = machine.files(but=_systems_own)
-    assert "systemctl enable --now skerry-node" in machine.install(*packages)
+    assert "systemctl enable --now skerry-node" in machine.install(*both)
     for unit in ("skerry-node", "skerry-hub"):  # nothing runs before somebody says so
         assert machine.attempt("systemctl", "is-active", unit).stdout == "inactive\n"
 
@@ -89,6 +90,7 @@ def test_it_installs_enrols_reboots_is_upgraded_and_goes_without_a_trace(
 
     _a_hung_agent_is_replaced_and_workloads_do_not_notice(machine)
     _after_a_power_cut_workloads_start_without_the_hub(machine)
+    _an_extra_comes_to_a_running_node(machine, extra)
     _an_upgrade_keeps_data_and_workloads(
         machine, [raised(each, NEXT, tmp_path) for each in packages]
     )
@@ -96,6 +98,8 @@ def test_it_installs_enrols_reboots_is_upgraded_and_goes_without_a_trace(
 
     trust = _sshd_trusts_the_hub(machine)
     machine.run("mkdir", "-p", "/sys/fs/cgroup/skerry/left-by-an-agent-that-was-killed")
+    machine.run("dpkg", "--remove", "skerry-zenoh")
+    assert _import_of_zenoh(machine) != 0
     machine.run("dpkg", "--remove", "skerry-hub", "skerry")
     assert machine.processes("skerry") == []
     assert [path for path in trust if path.exists()] == []
@@ -157,6 +161,19 @@ def _after_a_power_cut_workloads_start_without_the_hub(machine: Machine) -> None
     machine.run("systemctl", "enable", "--now", "skerry-hub")
 
 
+def _an_extra_comes_to_a_running_node(machine: Machine, extra: Path) -> None:
+    agent, workloads = _main(machine), _pids(machine)
+    assert _import_of_zenoh(machine) != 0
+    machine.install(extra)
+    assert _import_of_zenoh(machine) == 0
+    assert _main(machine) not in {agent, "0"}
+    until(lambda: _pids(machine) == workloads, "the workloads are the same")
+
+
+def _import_of_zenoh(machine: Machine) -> int:
+    return machine.attempt("/opt/skerry/current/bin/python", "-I", "-c", "import zenoh").returncode
+
+
 def _an_upgrade_keeps_data_and_workloads(machine: Machine, packages: list[Path]) -> None:
     agent, workloads, measured = _main(machine), _pids(machine), _measured(machine)
     machine.install(*packages)
@@ -166,6 +183,7 @@ def _an_upgrade_keeps_data_and_workloads(machine: Machine, packages: list[Path])
     assert _measured(machine)[: len(measured)] == measured
     current = machine.root / "opt/skerry/current"
     assert str(current.readlink()) == f"releases/{NEXT}"
+    assert _import_of_zenoh(machine) == 0
     releases = sorted(path.name for path in (machine.root / "opt/skerry/releases").iterdir())
     assert len(releases) == 2  # the keeper and the workloads run from the old one still
     machine.cut_power()

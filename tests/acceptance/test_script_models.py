@@ -159,6 +159,7 @@ async def test_a_model_whose_bytes_are_wrong_keeps_no_wishing_worker_down(short_
 
 
 async def test_case_35_what_only_a_comment_names_is_no_model(short_dir: Path) -> None:
+    """Models that are named by an alias or a constant are found, too: the table of `tests/unit/test_model_scan.py`."""
     scripts = short_dir / "w"
     scripts.mkdir()
     save(scripts, "cat")

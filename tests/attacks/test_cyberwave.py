@@ -105,15 +105,23 @@ def test_a_text_that_is_none_or_too_long_is_no_file(source: object) -> None:
 
 
 async def test_names_of_workers_lead_nowhere_and_keep_no_honest_one_away(tmp_path: Path) -> None:
-    async with watched(tmp_path) as (site, _, files):
+    async with watched(tmp_path) as (site, device, files):
         before = {path for path in tmp_path.rglob("*") if path.suffix in (".py", ".sh")}
-        for number, name in enumerate(NAMES):
-            await site.put(f"{LIAR[:-2]}{number:02}", workflow(name), ENTITY)
+        liars = [f"{LIAR[:-2]}{number:02}" for number, _ in enumerate(NAMES, 2)]
+        for liar, name in zip(liars, NAMES, strict=True):
+            await site.put(liar, workflow(name), ENTITY)
         await site.put(HONEST, workflow("wf_honest.py"), ENTITY)
         await has(files, site, "wf_honest.py")
         after = {path for path in tmp_path.rglob("*") if path.suffix in (".py", ".sh")}
         assert after - before == {site.config / "workers" / "wf_honest.py"}
         assert (site.config / "workers" / "wf_honest.py").stat().st_mode & 0o777 == 0o644
+        assert (await workers_of(site, device)).written() == [
+            site.config / "workers" / "wf_honest.py"
+        ]
+        answer, *faults = (await files.sync_workflows()).split("; ")
+        assert answer == f"1 workers of {len(NAMES) + 1} workflows are here"
+        assert [fault.partition(": ")[0] for fault in faults] == [f"workflow {liar}" for liar in liars]  # fmt: skip
+        assert all("no name of its worker" in fault for fault in faults)
 
 
 async def test_nothing_is_written_behind_a_link(tmp_path: Path) -> None:
@@ -128,6 +136,8 @@ async def test_nothing_is_written_behind_a_link(tmp_path: Path) -> None:
         await eventually(lambda: _knows(files), "the row is there")
         await files.look()
         assert [path.name for path in prey.iterdir()] == ["file"]
+        answer = await files.sync_workflows()
+        assert answer.startswith("0 workers of 1 workflows are here; cannot write wf_honest.py")
         workers.unlink()
         workers.mkdir()
         (workers / "wf_honest.py").symlink_to(prey / "file")

@@ -88,7 +88,7 @@ def test_without_zenoh_it_says_what_to_install() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert done.returncode == NO_ZENOH
-    assert "pip install skerry[zenoh]" in done.stderr
+    assert "Debian package skerry-zenoh;" in done.stderr
 
 
 def test_a_taken_port_is_named(bus: BusRig, tmp_path: Path, cyberwave_sdk: Sdk) -> None:

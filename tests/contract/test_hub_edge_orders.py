@@ -10,18 +10,25 @@ from tests.speaking_node import Speaking, info
 from tests.twin_bodies import ARM
 
 from skerry.hub.fleet import commands
+from skerry.hub.fleet.edge_orders import told_of
 from skerry.kit.errors import InvalidInput, NotFound, Refused, TooLarge
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import Command, EdgeOrder, Outcome
+from skerry.wire.devices import Command, EdgeAction, EdgeOrder, Outcome
 from skerry.wire.inventory import Inventory
 from skerry.wire.sync import StateFrame, StateRow
 
-TAKES = Inventory(capabilities=["orders", "edge-orders"])
+TAKES = Inventory(capabilities=["orders", "edge-orders", "topic-orders"])
+WORKFLOW = "6f1f0c1e-0000-4000-8000-000000000002"
 
 
 def arm(request: str = "", **message: object) -> EdgeOrder:
     payload = msgspec.Raw(encode({"command": "arm"} | message))
     return EdgeOrder("twin_command", request, ARM, payload)
+
+
+def workflow(action: EdgeAction, **message: object) -> EdgeOrder:
+    payload = msgspec.Raw(encode({"workflow_uuid": WORKFLOW} | message))
+    return EdgeOrder(action, payload=payload)
 
 
 class Ordered(Speaking):
@@ -116,6 +123,41 @@ async def test_who_does_not_know_them_gets_none(hub: HubRig) -> None:
         await hub.devices.order("n9", arm(), 60, "ann")
 
 
+async def test_an_older_agent_gets_no_order_that_it_cannot_read(hub: HubRig) -> None:
+    node = Ordered(hub, (await hub.enrol("n1")).node_id)
+    await node.tell(info(node.node_id, 1, Inventory(capabilities=["orders", "edge-orders"])))
+    start = EdgeOrder("start_driver", "r", ARM)
+    with pytest.raises(Refused, match="takes no orders to «start_driver»"):
+        await hub.devices.order("n1", start, 60, "ann")
+    await hub.devices.order("n1", arm(), 60, "ann")
+    newer = Inventory(capabilities=["orders", "edge-orders", "driver-starts"])
+    await node.tell(info(node.node_id, 2, newer))
+    await hub.devices.order("n1", start, 60, "ann")
+
+
+@pytest.mark.parametrize("action", ["twin_navigate", "twin_motion", "twin_mission"])
+async def test_other_topics_are_for_agents_that_know_them(hub: HubRig, action: EdgeAction) -> None:
+    node = Ordered(hub, (await hub.enrol("n1")).node_id)
+    await node.tell(info(node.node_id, 1, Inventory(capabilities=["orders", "edge-orders"])))
+    asked = structs.replace(arm(), action=action)
+    for one in (asked, workflow("run_workflow")):
+        with pytest.raises(Refused, match=f"takes no orders to «{one.action}»"):
+            await hub.devices.order("n1", one, 60, "ann")
+    await node.tell(info(node.node_id, 2, TAKES))
+    await hub.devices.order("n1", asked, 60, "ann")
+    assert [(each.action, each.twin) for each in await node.told()] == [(action, ARM)]
+
+
+async def test_a_workflow_is_ordered_by_its_uuid(hub: HubRig, node: Ordered) -> None:
+    for asked in (
+        workflow("run_workflow", inputs={"secret": 1}),
+        workflow("cancel_workflow", execution_uuid="e"),
+    ):
+        await hub.devices.order("n1", asked, 60, "ann")
+        assert told_of(asked) == f"{asked.action}, workflow {WORKFLOW}"
+    assert [each.action for each in await node.told()] == ["run_workflow", "cancel_workflow"]
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -126,6 +168,12 @@ async def test_who_does_not_know_them_gets_none(hub: HubRig) -> None:
         arm(status="ok"),
         structs.replace(arm(), action="sync_workflows"),
         structs.replace(arm(), action="start_driver", twin=""),
+        structs.replace(arm(), action="twin_motion", twin=""),
+        structs.replace(arm(), action="run_workflow", twin=""),
+        workflow("run_workflow", workflow_uuid="../x"),
+        workflow("run_workflow", execution_uuid=5),
+        workflow("cancel_workflow"),
+        structs.replace(workflow("run_workflow"), twin=ARM),
     ],
 )
 async def test_what_is_no_order_is_refused(hub: HubRig, node: Ordered, wrong: EdgeOrder) -> None:

@@ -15,7 +15,10 @@ from tests.config_rig import ENVIRONMENT, HOST, OTHER, TWIN, Kept, config_in, pu
 
 from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.clock import SystemClock
+from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput
+from skerry.node.cyberwave.places import lead_to_models
+from skerry.node.outside import Outside, written_outside
 from skerry.node.twins.config_dir import (
     ConfigDirectory,
     Own,
@@ -314,6 +317,18 @@ async def test_models_are_found_where_the_documentation_says(
     assert "cannot make link" not in caplog.text
     config_in(tmp_path / "gone").lead("models", cache)
     assert "cannot make link" in caplog.text
+
+
+async def test_the_way_to_the_models_leads_somewhere_before_there_is_any(tmp_path: Path) -> None:
+    data, config = tmp_path / "data", config_in(tmp_path / "config")
+    await config.open()
+    data.mkdir()
+    lead_to_models(config, data, Outside(data, RealDisk()), RealDisk())
+    shown = tmp_path / "config" / "models"
+    assert shown.is_symlink()
+    assert list(shown.iterdir()) == []
+    assert mode(data / "models") == 0o755
+    assert written_outside(data) == ([shown], [])
 
 
 async def test_a_directory_that_cannot_be_made_is_told(tmp_path: Path) -> None:

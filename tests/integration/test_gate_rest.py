@@ -2,7 +2,9 @@
 
 import contextlib
 import http.client
+import signal
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -11,9 +13,9 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Self
 
 import pytest
-from tests.gate_rig import PATIENCE, Agent, GateRig, until
+from tests.gate_rig import PATIENCE, Agent, GateRig, Raw, until
 
-from skerry.gate import REQUESTS
+from skerry.gate import REQUESTS, packets
 from skerry.gate.door import Door
 from skerry.gate.splice import HEAD_SECONDS, HOLD_SECONDS, IDLE_SECONDS, Splices
 from skerry.gate.tokens import Tokens
@@ -202,6 +204,26 @@ def test_who_rests_makes_room_for_its_own_next_connection(rig: GateRig) -> None:
                 return late.getresponse().status == 200
 
         until(served, "the first one has rested long enough")
+
+
+@pytest.mark.guarantee("G4")
+def test_who_is_gone_before_it_is_let_in_ends_nobody_else(rig: GateRig) -> None:
+    assert rig.gate
+    rig.gate.send_signal(signal.SIGSTOP)
+    for port in (rig.rest_port, rig.mqtt_port):
+        for _ in range(3):
+            with socket.create_connection(("127.0.0.1", port), PATIENCE) as gone:
+                reset_at_close = struct.pack("ii", 1, 0)
+                gone.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, reset_at_close)
+    asking = connection(rig)
+    asking.request("GET", "/")
+    rig.gate.send_signal(signal.SIGCONT)
+    with Answering(rig.run / "rest"):
+        nobody = Raw(rig, "nobody")
+        assert nobody.refusal == packets.NOT_AUTHORIZED
+        nobody.sock.close()
+        assert asking.getresponse().read() == b"ok"
+    asking.close()
 
 
 @contextlib.contextmanager

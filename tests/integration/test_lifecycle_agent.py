@@ -186,6 +186,52 @@ class SlowRuntime(FakeRuntime):
         return await super().start(launch)
 
 
+@pytest.mark.guarantee("G8")
+async def test_what_was_just_being_started_is_started_once_though_its_launch_could_not_be_made(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    runtime = SlowRuntime(manual_clock)
+    rig = Rig(tmp_path, runtime, manual_clock)
+    await rig.start()
+    rig.wishes.want(wish("a"))
+    await runtime.asked.wait()
+    begun = rig.rows()["a"].instance
+    assert begun is not None
+    assert begun.identity is None
+    await rig.stop()
+    runtime.asked.clear()
+    tries = 0
+
+    def launch_for(assignment: Assignment, instance: str) -> Launch:
+        nonlocal tries
+        tries += 1
+        if tries < 3:
+            raise Transient("its view")
+        return rig.plain_launch(assignment, instance)
+
+    rig.launch_for = launch_for
+    await rig.start()
+
+    def is_asked() -> bool:
+        manual_clock.advance(1)
+        return runtime.asked.is_set()
+
+    await eventually(is_asked, "its unit starts it")
+    for _ in range(10):  # whoever else would ask has done so
+        is_asked()
+        await asyncio.sleep(0)
+    runtime.go.set()
+    await rig.until("a", "running")
+    rig.wishes.want(wish("a"), wish("b"))
+    await rig.until("b", "running")
+    assert launched(runtime) == ["a", "b"]
+    assert runtime.instance_of("a") == begun.id
+    found = rig.rows()["a"].instance
+    assert found is not None
+    assert found.identity is not None
+    await rig.stop()
+
+
 async def test_node_stop_waits_for_a_start_that_is_under_way(
     tmp_path: Path, manual_clock: ManualClock
 ) -> None:

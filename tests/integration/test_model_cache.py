@@ -15,7 +15,9 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.kit.pace import Pace
 from skerry.node.hub_addresses import HubAddresses
+from skerry.node.models.fetching import ModelNeeds
 from skerry.node.models.layout import view_of
+from skerry.node.models.on_demand import ModelsOnDemand
 from skerry.node.models.origins import HubAccess
 from skerry.testing.file_server import FileServer, serve_files
 from skerry.testing.manual_clock import ManualClock
@@ -38,6 +40,24 @@ def flip(path: Path) -> None:
 async def settled(rig: ModelRig) -> None:
     """Whatever is to be listed or removed has been."""
     await eventually(lambda: rig.needs._tidying is None or rig.needs._tidying.done(), "settled")
+
+
+async def test_an_empty_cache_loads_nothing_that_looks_after_one(tmp_path: Path) -> None:
+    built: list[ModelNeeds] = []
+    async with model_rig(tmp_path) as rig:
+
+        def build() -> ModelNeeds:
+            built.append(rig.needs)
+            return rig.needs
+
+        models = ModelsOnDemand(rig.root, 10**9, build)
+        models.want([])
+        rig.root.mkdir()
+        models.want([])
+        assert not built
+        (rig.root / ".fetching").mkdir()
+        models.want([])
+        assert built
 
 
 async def test_what_a_workload_sees(tmp_path: Path) -> None:

@@ -76,7 +76,9 @@ async def ended(rig: AuditRig, fate: Callable[[], Told]) -> Outcome:
     async def is_over() -> bool:
         rows = await rig.store.rows(OUTCOME)
         found[:] = [decode(row.body, Outcome, "an outcome") for row in rows]
-        return bool(found) and found[0].state != "started"
+        return len(found) == len(await rig.store.rows(COMMAND)) and all(
+            one.state != "started" for one in found
+        )
 
     async with supervised() as tasks:
         tasks.forever(orders.run(tasks), name="orders")
@@ -92,6 +94,19 @@ async def test_what_goes_wrong_unexpectedly_is_a_failed_order(rig: AuditRig) -> 
     assert told.state == "failed"
     assert "log" in told.message
     assert "secret" not in told.message
+
+
+async def test_an_order_of_a_newer_hub_is_refused_and_keeps_no_other_one_from_its_end(
+    rig: AuditRig,
+) -> None:
+    now = rig.clock.wall_ns()
+    newer = {"id": "a", "action": "fly", "issued_at": now, "expires_at": now, "issuer": "ann"}
+    await rig.store.put(COMMAND, "a", encode(newer))
+    first, second = await ended(rig, lambda: Told("moved")), await rig.store.rows(OUTCOME)
+    assert (first.command, first.state) == ("a", "failed")
+    assert "Invalid enum value 'fly'" in first.message
+    assert "Install the release of Skerry that its hub has" in first.message
+    assert [decode(row.body, Outcome, "an outcome").state for row in second] == ["failed", "done"]
 
 
 async def test_what_is_refused_says_why(rig: AuditRig) -> None:

@@ -45,6 +45,18 @@ def test_the_next_agent_keeps_what_is_in_it_and_gives_it_its_size(memory: Path) 
     assert tmpfs_below(memory) == [memory / "shared"]
 
 
+def test_what_holds_more_than_its_new_size_goes_on_being_shared(
+    memory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    shared = shared_places(memory, memory / "disk", 2 * SIZE, seals=False)
+    assert shared.memory
+    assert filled(shared.memory) == 2 * SIZE
+    assert shared_places(memory, memory / "disk", SIZE, seals=False) == shared
+    assert f"{shared.memory} keeps its size: " in caplog.text
+    (shared.memory / "hog").unlink()
+    assert filled(shared.memory) == 2 * SIZE
+
+
 def test_a_node_that_encrypts_has_the_files_of_the_bus_in_memory(memory: Path) -> None:
     on_disk = memory / "disk" / "bus"
     on_disk.mkdir(parents=True)

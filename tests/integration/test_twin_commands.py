@@ -17,10 +17,11 @@ from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
 from skerry.node.twin_ports import Told
 from skerry.node.twins.commanding import TwinCommands
-from skerry.wire.devices import Command
+from skerry.wire.devices import Action, Command
 
 pytestmark = pytest.mark.timeout(120)
 TOPIC = f"cyberwave/twin/{OWN}/command"
+WORKFLOW = "33333333-3333-4333-8333-333333333333"
 
 
 class Site(GateSite):
@@ -30,7 +31,9 @@ class Site(GateSite):
 
     def start_agent(self) -> None:
         super().start_agent()
-        self.commands = TwinCommands(self.link, lambda twin: twin == OWN, str, SystemClock())
+        self.commands = TwinCommands(
+            self.link, lambda twin: twin == OWN, lambda one: one == WORKFLOW, str, SystemClock()
+        )
 
     async def _store(self) -> None:
         async for batch in self.link.captured():
@@ -40,8 +43,13 @@ class Site(GateSite):
             self.link.stored(batch)
 
     def give(self, number: int = 1, twin: str = OWN, **message: object) -> asyncio.Task[Told]:
-        payload = msgspec.Raw(json.dumps({"command": "arm", **message}).encode())
-        order = Command(f"order-{number}", "twin_command", 1, 2, "ann", twin=twin, payload=payload)
+        return self.order("twin_command", number, twin, **{"command": "arm"} | message)
+
+    def order(
+        self, action: Action, number: int = 1, twin: str = OWN, **message: object
+    ) -> asyncio.Task[Told]:
+        payload = msgspec.Raw(json.dumps(message).encode())
+        order = Command(f"order-{number}", action, 1, 2, "ann", twin=twin, payload=payload)
         return asyncio.create_task(self.commands.give(order))
 
 
@@ -57,9 +65,9 @@ async def site(short_dir: Path, memory_dir: Path) -> AsyncIterator[Site]:
         await found.stop_agent()
 
 
-def driver(site: Site, *, version: int = mqtt.MQTTv5) -> Device:
+def driver(site: Site, topic: str = TOPIC, *, version: int = mqtt.MQTTv5) -> Device:
     device = site.rig.device(site.rig.token("driver"), version=version).connect()
-    device.subscribe(TOPIC, qos=1)
+    device.subscribe(topic, qos=1)
     return device
 
 
@@ -117,3 +125,33 @@ async def test_it_is_said_once_somebody_listens(site: Site) -> None:
 async def test_another_devices_twin_is_not_commanded(site: Site) -> None:
     with pytest.raises(Refused, match="not linked to this device"):
         await site.give(twin=FOREIGN)
+
+
+async def test_a_navigation_goes_on_its_own_topic_and_comes_back_by_its_status(site: Site) -> None:
+    await tokens_known(site)
+    navigate = f"cyberwave/twin/{OWN}/navigate"
+    device = await asyncio.to_thread(driver, site, f"{navigate}/command")
+    giving = site.order("twin_navigate", goal=[1, 2])
+    said, _ = await told(device)
+    assert (said["goal"], said["action_id"]) == ([1, 2], "order-1")
+    device.publish(f"{navigate}/status", json.dumps({"action_id": "order-1", "status": "running"}))
+    assert (await giving).message == "running"
+    assert device.heard.empty()
+
+
+async def test_a_worker_is_told_to_run_its_workflow_and_to_stop(site: Site) -> None:
+    base = f"cyberwave/workflow/{WORKFLOW}"
+    token = site.rig.token("worker", role="worker", workflows=[WORKFLOW])
+    await site.link.tokens()
+    worker = await asyncio.to_thread(lambda: site.rig.device(token).connect())
+    worker.subscribe(f"{base}/run", qos=1)
+    worker.subscribe(f"{base}/cancel", qos=1)
+    running = await site.order("run_workflow", workflow_uuid=WORKFLOW, inputs={"a": 1})
+    said, message = await told(worker)
+    assert (message.topic, said["inputs"]) == (f"{base}/run", {"a": 1})
+    execution = json.loads(running.reply)["execution_uuid"]
+    assert said["execution_uuid"] == execution
+    await site.order("cancel_workflow", 2, workflow_uuid=WORKFLOW, execution_uuid=execution)
+    said, message = await told(worker)
+    assert (message.topic, said["execution_uuid"]) == (f"{base}/cancel", execution)
+    assert worker.heard.empty()

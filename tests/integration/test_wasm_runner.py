@@ -199,7 +199,8 @@ def test_a_node_without_the_library_says_how_to_get_it(device: WasmDevice) -> No
     with pytest.raises(Refused) as caught:
         check_module(device.waits(), device.directory, runtime="no_such_library")
     assert str(caught.value) == (
-        "cannot start workload «w»: this node has no WebAssembly runtime. Install it with: pip install skerry[wasm]"
+        "cannot start workload «w»: this node has no WebAssembly runtime. Install the Debian package skerry-wasm; "
+        "where Skerry runs from its checkout, run «make install» there and start the node anew"
     )
 
 

@@ -46,6 +46,22 @@ def test_a_container_has_places_for_models_of_the_node_beside_its_own(
     assert "manifest.json" not in kinds(place)
 
 
+def test_a_directory_in_the_manifests_place_gives_way_and_nothing_that_it_leads_to(
+    place: Path, tmp_path: Path
+) -> None:
+    manifest, stranger = place / "manifest.json", tmp_path / "stranger"
+    (manifest / "deep").mkdir(parents=True)
+    stranger.mkdir()
+    (stranger / "kept").write_text("of somebody else")
+    for link in (manifest / "a", manifest / "deep" / "b"):
+        link.symlink_to(stranger)
+    mounted(place, (), None, RealDisk())
+    assert (manifest / "a").is_symlink()
+    mounted(place, ("cat",), None, RealDisk())
+    assert kinds(place) == {"cat": "directory", "manifest.json": "file"}
+    assert (stranger / "kept").exists()
+
+
 def test_a_process_has_links_to_models_of_the_node_beside_its_own(
     place: Path, tmp_path: Path
 ) -> None:

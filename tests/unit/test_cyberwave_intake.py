@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.core.cyberwave.gathering import RATE, Message, gathered, session_of
+from skerry.core.cyberwave.gathering import (
+    JOURNAL_FULL,
+    RATE,
+    SHARE_FULL,
+    Message,
+    gathered,
+    session_of,
+)
 from skerry.core.cyberwave.intake import (
     Content,
     Health,
@@ -91,6 +98,21 @@ def test_health_and_answers_are_told_on() -> None:
     assert of("command") == of("command/python-sdk/response") == Reply(TWIN)
     assert intake(f"cyberwave/ping/{TWIN}/request", b"{}", AT, ANY) == Ping(TWIN)
     assert intake(f"cyberwave/ping/{TWIN}/other", b"{}", AT, ANY) is None
+
+
+def test_how_far_a_driver_has_got_is_told_on_and_kept() -> None:
+    topics = [f"cyberwave/twin/{TWIN}/{part}/status" for part in ("navigate", "mission", "motion")]
+    topics.append(f"cyberwave/twin/{TWIN}/a/navigate/status")
+    messages = [
+        Message(n, AT, AT, 1, topic, b'{"status": "running"}', counts=True, gap=False)
+        for n, topic in enumerate(topics, start=1)
+    ]
+    found = gathered("s", messages, ANY, Thinning(), AT)
+    assert [(told, message.topic) for told, message in found.told] == [
+        (Reply(TWIN), topic) for topic in topics[:2]
+    ]
+    kept = {one.record.name for each in found.records.values() for one in each}
+    assert kept == set(topics)
 
 
 def test_sensors_that_fill_records_become_files() -> None:
@@ -266,7 +288,7 @@ def test_whatever_comes_is_kept_whole(room: str, below: str, payload: bytes) -> 
 
 def message(n: int, below: str, *, at: int = 0, counts: bool = False, token: int = 1) -> Message:
     topic = f"cyberwave/twin/{TWIN}/{below}"
-    return Message(n, AT + at, at, token, topic, b'{"n": %d}' % n, counts=counts, gap=False)
+    return Message(n, AT + at, at, token, topic, b'{"n": %d}' % n, counts=counts, gap="")
 
 
 def test_what_comes_faster_is_left_out_and_counted() -> None:
@@ -314,14 +336,15 @@ def test_what_somebody_waits_for_is_never_left_out() -> None:
 def test_a_gap_of_the_gate_is_a_record_with_its_count() -> None:
     topic = f"devcyberwave/twin/{TWIN}/position"
     gaps = [
-        Message(7, AT, 0, 3, topic, b"12", counts=False, gap=True),
-        Message(8, AT, 0, 3, "", b"5", counts=False, gap=True),
+        Message(7, AT, 0, 3, topic, b"12", counts=False, gap=JOURNAL_FULL),
+        Message(8, AT, 0, 3, "", b"5", counts=False, gap=SHARE_FULL),
     ]
     found = gathered("s", gaps, Rules("dev"), Thinning(), 0).records[3, "gap"]
     assert [(each.n, each.lane, each.record.name, each.record.value) for each in found] == [
         (7, "event", f"cyberwave/twin/{TWIN}/position", 12),
         (8, "event", "cyberwave", 5),
     ]
+    assert [(each.record.meta or {})["cause"] for each in found] == [JOURNAL_FULL, SHARE_FULL]
     assert all(each.counts for each in found)
 
 

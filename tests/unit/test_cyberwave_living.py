@@ -7,11 +7,14 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 from tests.workload_cases import BOOT, live, row, wish
+from tests.workload_rig import process_launch
 
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, SkerryError, Transient
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.tokens import digest_of
+from skerry.node.bus.router import BusPlan, BusWorkloads
+from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.cyberwave.living import LeftRunning, LivingGrants, running_of
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.twin_ports import Grant
@@ -79,14 +82,18 @@ def test_only_what_this_boot_has_started_runs() -> None:
 
 
 def test_while_the_environment_is_not_known_programs_go_on_and_none_is_started() -> None:
-    own = ["cyberwave-driver-1", "cyberwave-worker-1", "cyberwave-zenoh"]
+    own = ["cyberwave-driver-1", "cyberwave-worker-1", ROUTER]
     others = ["cyberwave-gate", "cyberwave-broker", "cam"]
-    left = LeftRunning(lambda: running_of(rows(*own, *others), BOOT))
+    left = LeftRunning(lambda: running_of(rows(*own, *others), BOOT), process_launch)
     assert [one.workload for one in left.wanted()] == own
     for name in own[:2]:
         with pytest.raises(Transient, match="environment is not known"):
             left.launch_for(wish(name), "i")
-    for name in (*others, "cyberwave-zenoh"):
+    bus = BusWorkloads(BusPlan(router=True), process_launch, zenoh=True)
+    bus.serve(())
+    [router] = bus.wanted()
+    assert left.launch_for(router, "i") == bus.launch_for(router, "i")
+    for name in others:
         assert left.launch_for(wish(name), "i") is None
 
 

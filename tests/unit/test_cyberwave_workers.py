@@ -111,6 +111,10 @@ def test_a_worker_gets_exactly_the_documented_variables() -> None:
     }
 
 
+def test_a_worker_does_not_hear_what_drivers_say_to_the_node() -> None:
+    assert host(created(plan()))["CapDrop"] == ["NET_RAW"]
+
+
 def test_a_worker_gets_exactly_the_documented_mounts_and_is_the_owner_of_the_directory() -> None:
     body = created(plan(), Path("/d/models/.views/x"))
     mounts = msgspec.convert(host(body)["Mounts"], list[dict[str, object]])

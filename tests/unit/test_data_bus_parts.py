@@ -8,13 +8,18 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.workload_cases import wish
+from tests.workload_rig import process_launch
 
 from skerry.node.bus.router import BusPlan, BusWorkloads
 from skerry.node.contracts.cyberwave import ROUTER
+from skerry.node.ports import ProcessLaunch
 from skerry.runners.zenoh.keys import Key, expression_of, key_of
 from skerry.runners.zenoh.last import LastBytes
 from skerry.runners.zenoh.rules import MAX_CHANNELS, Channels, Pace
+from skerry.wire.codec import encode
 from skerry.wire.data_bus import BusOrder, ChannelRule
+from skerry.wire.workload import ProcessSpec
 
 TWIN = "11111111-1111-4111-8111-111111111111"
 FILMS = ChannelRule("cw/*/data/frames/*", "file", 1.0)
@@ -76,8 +81,12 @@ def test_the_last_samples_have_a_limit() -> None:
 def arguments(bus: BusWorkloads) -> list[str]:
     [assignment] = bus.wanted()
     assert assignment.spec.process
-    python, isolated, child, *rest = assignment.spec.process.command
-    assert (python, isolated) == ("python", "-I")
+    command = assignment.spec.process.command
+    assert command[:3] == ["python", "-I", "skerry.runners.zenoh"]  # of no release
+    launch = bus.launch_for(assignment, "i")
+    assert isinstance(launch, ProcessLaunch)
+    python, isolated, child, *rest = launch.command
+    assert (python, isolated, rest) == ("python", "-I", command[3:])
     assert Path(child).is_file()
     return rest
 
@@ -87,7 +96,7 @@ def order_of(bus: BusWorkloads) -> BusOrder:
 
 
 def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
-    bus = BusWorkloads(BusPlan(router=True, port=7448), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=True, port=7448), process_launch, zenoh=True)
     bus.serve([TWIN], ["172.17.0.1", "127.0.0.1", "172.17.0.1"])
     assert arguments(bus) == ["", "7448", "172.17.0.1"]
     assert bus.endpoint() == "tcp/127.0.0.1:7448"
@@ -97,7 +106,7 @@ def test_a_router_is_wanted_and_containers_are_told_where_it_is() -> None:
 
 
 def test_it_begins_anew_only_with_what_it_depends_on() -> None:
-    bus = BusWorkloads(BusPlan(router=True), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=True), process_launch, zenoh=True)
     bus.serve([TWIN], ["172.17.0.1"])
     [first], rung = bus.wanted(), bus.told.count
     bus.serve(["another twin, of which nothing is recorded"], ["172.17.0.1"])
@@ -110,10 +119,10 @@ def test_it_begins_anew_only_with_what_it_depends_on() -> None:
 @pytest.mark.guarantee("G8")
 def test_while_no_engine_tells_addresses_it_goes_on_as_it_was_started() -> None:
     plan = BusPlan(router=True)
-    bus = BusWorkloads(plan, zenoh=True)
+    bus = BusWorkloads(plan, process_launch, zenoh=True)
     bus.serve([TWIN], ["172.17.0.1", "172.18.0.1"])
     [running] = bus.wanted()
-    again = BusWorkloads(plan, zenoh=True)
+    again = BusWorkloads(plan, process_launch, zenoh=True)
     again.serve([TWIN], [], all_known=False, running=running)
     assert again.wanted() == [running]
     again.serve([TWIN], ["172.18.0.1"], all_known=False)
@@ -124,9 +133,33 @@ def test_while_no_engine_tells_addresses_it_goes_on_as_it_was_started() -> None:
     assert arguments(again)[2:] == ["172.18.0.1"]
 
 
+@pytest.mark.guarantee("G8")
+@pytest.mark.parametrize("program", [["-m", "skerry.runners.zenoh"], ["/opt/1.0/__main__.py"]])
+def test_what_another_release_has_started_begins_anew_once(program: list[str]) -> None:
+    bus = BusWorkloads(BusPlan(router=True), process_launch, zenoh=True)
+    bus.serve([TWIN], ["172.17.0.1"])
+    order = BusOrder(port=7447, hosts=["172.17.0.1"])
+    said = [encode(order).decode()] if program[0] == "-m" else ["", "7447", "172.17.0.1"]
+    [now], running = (
+        bus.wanted(),
+        wish(ROUTER, process=ProcessSpec(["python", "-I", *program, *said])),
+    )
+    again = BusWorkloads(BusPlan(router=True), process_launch, zenoh=True)
+    again.serve([TWIN], [], all_known=False, running=running)
+    assert again.wanted() == [now]
+    assert again.launch_for(running, "i") == again.launch_for(now, "i")
+
+
+def test_of_a_router_whose_command_nobody_can_read_no_address_is_known() -> None:
+    bus = BusWorkloads(BusPlan(router=True), process_launch, zenoh=True)
+    odd = ProcessSpec(["python", "-I", "-m", "skerry.runners.zenoh", "{"])
+    bus.serve([TWIN], [], all_known=False, running=wish(ROUTER, process=odd))
+    assert arguments(bus) == ["", "7447"]
+
+
 def test_what_is_recorded_goes_by_stream_classes() -> None:
     rules = [ChannelRule("cw/*/data/gps", "keep"), FILMS, ChannelRule("cw/*/data/imu", "sample")]
-    bus = BusWorkloads(BusPlan(router=True, rules=rules), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=True, rules=rules), process_launch, zenoh=True)
     bus.serve([TWIN])
     assert bus.wanted()[0].spec.streams == {"cw/*/data/gps": "keep", "cw/*/data/imu": "sample"}
     assert order_of(bus).twins == [TWIN]
@@ -134,29 +167,31 @@ def test_what_is_recorded_goes_by_stream_classes() -> None:
 
 
 def test_without_zenoh_it_says_so_and_files_go_on() -> None:
-    bus = BusWorkloads(BusPlan(router=True, directories="/data", rules=[FILMS]), zenoh=False)
+    bus = BusWorkloads(
+        BusPlan(router=True, directories="/data", rules=[FILMS]), process_launch, zenoh=False
+    )
     bus.serve([TWIN])
     assert order_of(bus).directories == "/data"
     assert arguments(bus)[1:] == []
-    assert "pip install skerry[zenoh]" in bus.problem
+    assert "Debian package skerry-zenoh;" in bus.problem
     assert bus.endpoint() == ""
 
 
 def test_nothing_runs_for_nothing() -> None:
-    bus = BusWorkloads(BusPlan(router=False, rules=[FILMS]), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=False, rules=[FILMS]), process_launch, zenoh=True)
     bus.serve([TWIN])
     assert bus.wanted() == []
     assert "needs cyberwave.zenoh_router" in bus.problem
 
 
 def test_files_are_shared_with_wildcards_also_where_nothing_is_recorded() -> None:
-    bus = BusWorkloads(BusPlan(router=False, directories="/data"), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=False, directories="/data"), process_launch, zenoh=True)
     bus.serve([TWIN])
     assert order_of(bus) == BusOrder(directories="/data")
 
 
 def test_another_plan_holds_at_once() -> None:
-    bus = BusWorkloads(BusPlan(router=False), zenoh=True)
+    bus = BusWorkloads(BusPlan(router=False), process_launch, zenoh=True)
     bus.serve([TWIN], ["172.17.0.1"])
     rung = bus.told.count
     bus.take(BusPlan(router=False))

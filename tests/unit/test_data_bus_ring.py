@@ -16,10 +16,11 @@ from skerry.runners.zenoh.keys import Key
 from skerry.runners.zenoh.recording import Recording
 from skerry.runners.zenoh.ring import MOST_OPEN, PIECE_SECONDS, Ring, own_cipher
 from skerry.runners.zenoh.rules import Channel
-from skerry.wire.data_bus import ChannelRule
+from skerry.wire.data_bus import BusOrder, ChannelRule
 
 ONE, OTHER = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
 RULE = ChannelRule("cw/*", "ring", on="cyberwave/twin/*/event")
+USUAL = BusOrder().ring
 
 
 def channel(name: str, twin: str = ONE) -> Channel:
@@ -44,7 +45,7 @@ def times() -> Times:
 @pytest.fixture(params=[False, True], ids=["plain", "sealed"])
 def ring(request: pytest.FixtureRequest, tmp_path: Path, times: Times) -> Iterator[Ring]:
     cipher = own_cipher() if request.param else None
-    found = Ring(tmp_path / "ring", 300.0, 10_000_000, times, cipher)
+    found = Ring(tmp_path / "ring", USUAL.seconds, 10_000_000, times, cipher)
     yield found
     found.cut(lambda _: False)  # closes its files
 
@@ -62,6 +63,11 @@ def read(recording: Recording, tmp_path: Path) -> dict[str, bytes]:
     (tmp_path / "r.tar").write_bytes(recording.open().read())
     with tarfile.open(tmp_path / "r.tar") as tar:
         return {member.name: tar.extractfile(member).read() for member in tar}  # type: ignore[union-attr]
+
+
+def test_a_ring_holds_what_is_documented() -> None:
+    """docs/reference/cyberwave-data-bus.md: 5 minutes, in at most 256 MB; nothing else says how much."""
+    assert (USUAL.seconds, USUAL.size) == (5 * 60, 256_000_000)
 
 
 def test_a_recording_has_every_sample_of_the_last_minutes(

@@ -17,7 +17,7 @@ SOURCES = ROOT / "deploy" / "debian"
 SCRIPTS = [*sorted(SOURCES.glob("skerry*/p*")), SOURCES / "settle", SOURCES / "tidy"]
 
 sys.path.insert(0, str(ROOT / "tools"))
-from debian_packages import PACKAGES, pins, pins_of, platforms  # noqa: E402 - tools/ is no package
+from debian_packages import EXTRAS, PACKAGES, pins, pins_of, platforms  # noqa: E402 - tools/ is no package
 
 
 def test_the_packages_together_have_every_pinned_library_once() -> None:
@@ -25,8 +25,33 @@ def test_the_packages_together_have_every_pinned_library_once() -> None:
     names = [name for part in parts for name in part]
     assert sorted(names) == sorted(pins("run.txt"))
     assert "litestar" in parts[1]
-    assert "wasmtime" in parts[2]
+    assert sorted(parts[2]) == ["wasmtime"]
+    assert sorted(parts[3]) == ["eclipse-zenoh"]
     assert all("--hash=sha256:" in entry for part in parts for entry in part.values())
+
+
+@pytest.mark.parametrize("package", [each for each in PACKAGES if each != "skerry"])
+def test_every_further_package_has_its_place_in_a_release(package: str) -> None:
+    extra = package.removeprefix("skerry-")
+    [settled] = [
+        line for line in (SOURCES / "settle").read_text().splitlines() if line.startswith("for ")
+    ]
+    assert extra in settled.removesuffix("; do").split()
+    control = (SOURCES / package / "control").read_text()
+    assert f"\nPackage: {package}\n" in f"\n{control}"
+    assert "\nDepends: skerry (= @VERSION@)" in control
+    assert f"{package} (= @VERSION@)" in (SOURCES / "skerry" / "control").read_text()
+
+
+@pytest.mark.parametrize("package", list(EXTRAS))
+def test_a_running_node_is_started_anew_with_what_it_did_not_have(package: str) -> None:
+    extra = package.removeprefix("skerry-")
+    lines = (SOURCES / package / "postinst").read_text().splitlines()
+    before = lines.index(
+        f"had=$(cat /opt/skerry/current/extras/{extra}/version 2>/dev/null || true)"
+    )
+    assert before < lines.index("/opt/skerry/package/settle")
+    assert "  systemctl try-restart skerry-node.service" in lines
 
 
 def test_wheels_of_each_architecture_are_its_own() -> None:

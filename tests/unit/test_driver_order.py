@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from tests.driver_rig import twin
 
 from skerry.kit.bell import Bell
+from skerry.kit.clock import NS
 from skerry.node.drivers.device import Served
+from skerry.node.drivers.health import PATIENCE
 from skerry.node.drivers.order import (
     DRIVERS_PATIENCE,
     ROUTER_PATIENCE,
@@ -46,7 +48,7 @@ class Site:
         self.clock = ManualClock()
         self.news = Bell()
         self.twins: list[Served] = [twin()]
-        self.holds = False
+        self.heard_at = self.clock.monotonic_ns()
         self.router: Assignment | None = wish(ROUTER)
         self.drivers = [wish(ARM)]
         self.flaps: set[str] = set()
@@ -54,7 +56,7 @@ class Site:
         self.shown: dict[str, WorkloadStatus] = {}
         sources = OrderSources(
             lambda: self.twins,
-            lambda: self.holds,
+            lambda: max(0.0, (self.heard_at - self.clock.monotonic_ns()) / NS),
             lambda: self.router,
             lambda: self.drivers,
             lambda one: "it flaps" if one.workload in self.flaps else "",
@@ -62,6 +64,10 @@ class Site:
             self,
         )
         self.order = StartOrder(sources, self.clock)
+
+    def hears_in(self, seconds: float) -> None:
+        """From now on nobody waits longer for a sign of life."""
+        self.heard_at = self.clock.monotonic_ns() + round(seconds * NS)
 
     def statuses(self) -> list[WorkloadStatus]:
         return list(self.shown.values())
@@ -97,9 +103,9 @@ def test_before_anybody_has_looked_all_wait() -> None:
 
 def test_a_sign_of_life_then_the_router_then_drivers_then_workers() -> None:
     site = Site()
-    site.holds = True
+    site.hears_in(PATIENCE)
     assert site.look() == (UNHEARD, UNHEARD)
-    site.holds = False
+    site.hears_in(0)
     router = f"waits for «{ROUTER}» to run"
     assert site.look() == (router, router)
     site.is_(ROUTER, "running", ready=False)
@@ -115,7 +121,7 @@ def test_a_sign_of_life_then_the_router_then_drivers_then_workers() -> None:
 
 def test_without_router_twins_and_drivers_nobody_waits() -> None:
     site = Site()
-    site.holds = True
+    site.hears_in(PATIENCE)
     site.twins, site.drivers, site.router = [], [], None
     assert site.look() == ("", "")
 
@@ -247,6 +253,19 @@ async def test_it_looks_when_something_has_happened_and_when_a_wait_is_over() ->
     site.clock.advance(DRIVERS_PATIENCE)
     await _rests()
     assert site.order.workers == ""
+    task.cancel()
+
+
+async def test_a_sign_of_life_is_not_waited_for_any_longer_while_nothing_else_happens() -> None:
+    site = Site()
+    site.router, site.drivers = None, []
+    site.hears_in(PATIENCE)
+    task = asyncio.create_task(site.order.run([site.news]))
+    await _rests()
+    assert site.order.drivers == UNHEARD
+    site.clock.advance(PATIENCE)
+    await _rests()
+    assert site.order.drivers == ""
     task.cancel()
 
 

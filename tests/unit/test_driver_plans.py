@@ -2,50 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path, PurePath
-
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
     CAMERA,
-    IMAGE,
+    HERE,
     OTHER,
     TWIN_OF_ARM,
     camera,
     device,
     driver,
+    only,
+    plans,
+    trouble,
     twin,
     with_config,
 )
 
 from skerry.core.cyberwave.drivers import Platform
-from skerry.kit.text_file import read_below
-from skerry.node.drivers.device import Device, Networks, Served
-from skerry.node.drivers.plans import DriverPlan, Plans, planned
-from skerry.node.drivers.views import LIBRARY
-
-HERE = Path("/srv/nowhere")
-
-
-def plans(*served: Served, on: Device | None = None, **hosts: str) -> Plans:
-    """A network without an address is one that the engine does not have."""
-    known = {name: host for name, host in hosts.items() if host}
-    refused = {name: f"has no network «{name}»" for name, host in hosts.items() if not host}
-    return planned(served, on or device(HERE), Networks(known, refused))
-
-
-def only(*served: Served, on: Device | None = None, **hosts: str) -> DriverPlan:
-    found = plans(*served, on=on, **hosts)
-    assert not found.troubles
-    (plan,) = found.drivers
-    return plan
-
-
-def trouble(*served: Served, on: Device | None = None, **hosts: str) -> str:
-    (found,) = plans(*served, on=on, **hosts).troubles
-    return f"{found.kind}: {found.text}"
 
 
 def test_case_13_a_camera_child_is_given_to_its_parents_driver() -> None:
@@ -121,6 +98,40 @@ def test_drivers_that_cannot_be_read_are_told_of_and_the_others_run(drivers: obj
     assert len(found.troubles) == 1
 
 
+DIGITS = "9" * 5000
+PARAMS_OF_NOBODY = [
+    *(["--cpus", text] for text in ("inf", "nan", "1e300", DIGITS)),
+    *([name, "9" * 400] for name in ("--memory", "--memory-swap", "--shm-size", "--memory-reservation")),
+    *([name, DIGITS] for name in ("--memory", "--pids-limit", "--cpu-quota", "--gpus", "-p", "--expose", "--oom-score-adj")),
+    ["-p", f"{DIGITS}:80"],
+    ["-p", f"80:{DIGITS}/udp"],
+    ["--ulimit", f"nofile={DIGITS}"],
+    ["--ulimit", f"nofile={1 << 63}"],
+    *([name, f"/dev/video0{chr(0)}"] for name in ("--device", "-v", "--env-file", "-e", "--entrypoint")),
+    ["-v", "/dev/\0video0:/x:ro"],
+    ["-v", "/dev/\ud800:/x:ro"],
+    ["--env-file", "/srv/nowhere/config/\ud800"],
+    [9**9000],
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("params", PARAMS_OF_NOBODY)
+def test_no_row_keeps_the_drivers_of_others_from_running(params: list[str]) -> None:
+    found = plans(twin(ARM, *params), twin(OTHER))
+    assert [plan.twin for plan in found.drivers] == [OTHER]
+    assert [(one.twin, one.kind) for one in found.troubles] == [(ARM, "driver_start_failure")]
+    assert "\0" not in found.troubles[0].text
+
+
+@given(
+    st.sampled_from(["--cpus", "-m", "--gpus", "-p", "--ulimit", "--env-file", "--device", "-v", "--mount", "--network", "-e", "--tmpfs"]),
+    st.one_of(st.text(), st.from_regex(r"[-/a-z0-9:=,.]*"), st.integers().map(str), st.floats().map(str)),
+)  # fmt: skip
+def test_whatever_a_row_says_the_drivers_of_others_run(option: str, word: str) -> None:
+    found = plans(twin(ARM, option, word), twin(OTHER))
+    assert OTHER in [plan.twin for plan in found.drivers]
+
+
 def test_two_twins_whose_first_digits_are_equal_have_containers_of_different_names() -> None:
     names = [plan.name for plan in plans(twin(), twin(TWIN_OF_ARM), twin(OTHER)).drivers]
     assert len(set(names)) == 3
@@ -165,184 +176,6 @@ def test_an_unknown_network_is_told_of_and_the_documentations_local_is_the_devic
     assert [(plan.network, plan.host) for plan in found.drivers] == [("host", "127.0.0.1")]
     assert found.troubles[0].kind == "driver_health"
     assert only(twin(ARM, "--network", "local"), local="10.0.2.1").network == "local"
-
-
-def of_asset(entry: dict[str, object]) -> Served:
-    """A twin whose asset has the driver."""
-    metadata = {"drivers": {"default": entry}}
-    return replace(twin(x=1), asset={"registry_id": "example/arm", "metadata": metadata})
-
-
-def test_what_leads_out_of_the_container_is_for_drivers_that_are_trusted(tmp_path: Path) -> None:
-    (tmp_path / "env").touch()
-    params = ["--privileged", "-v", "/srv/nowhere/store:/data/x", "--env-file", f"{tmp_path}/env"]
-    told = trouble(twin(ARM, *params))
-    assert told.startswith(f"driver_start_failure: {IMAGE} asks for --privileged, --mount /srv/")
-    assert f"--env-file {tmp_path}/env" in told
-    assert "«cyberwave.privileged»" in told
-    for name in (IMAGE, IMAGE.partition(":")[0]):
-        assert only(twin(ARM, *params), on=device(HERE, name)).twin == ARM
-    assert "asks for" in trouble(twin(ARM, *params), on=device(HERE, "example"))
-
-
-def test_what_a_model_is_called_says_nothing_of_the_drivers_that_its_twins_name() -> None:
-    on = device(HERE, "example/arm")
-    entry = driver(IMAGE, "--privileged")
-    assert only(of_asset(entry), on=on).options.privileged
-    assert "asks for --privileged" in trouble(twin(ARM, "--privileged"), on=on)
-    native: dict[str, object] = {"command": ["/usr/bin/arm"]}
-    assert only(of_asset(native), on=on).driver.command
-    assert "asks for command" in trouble(twin(drivers={"default": native}), on=on)
-
-
-def test_an_image_is_trusted_for_the_program_that_it_starts_by_itself() -> None:
-    entry = driver(IMAGE, "--privileged", "--entrypoint", "/bin/sh")
-    on = device(HERE, IMAGE)
-    assert "--entrypoint: with that another program" in trouble(
-        twin(drivers={"default": entry}), on=on
-    )
-    assert "add «example/arm»" in trouble(of_asset(entry), on=on)
-    assert only(of_asset(entry), on=device(HERE, "example/arm")).options.privileged
-    assert only(twin(ARM, "--entrypoint", "/bin/sh")).twin == ARM
-
-
-OTHERS = [
-    ("--workdir", "/data"),
-    ("-v", "tools:/usr/local/bin"),
-    ("-v", "tools:/data/../app:ro"),
-    ("--mount", "src=tools,dst=/app"),
-    *(("-e", f"{name}=x") for name in ("LD_PRELOAD", "LD_LIBRARY_PATH", "PYTHONPATH", "PYTHONINSPECT", "NODE_OPTIONS", "BASH_ENV", "HOME", "PATH")),
-    *(("-e", f"{name}=x") for name in ("JAVA_TOOL_OPTIONS", "PERL5OPT", "GST_PLUGIN_PATH")),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize("other", OTHERS)
-def test_a_trusted_image_is_given_nothing_by_which_another_program_may_run_in_it(
-    other: tuple[str, str], tmp_path: Path
-) -> None:
-    on = device(HERE, IMAGE)
-    assert "another program" in trouble(twin(ARM, "--privileged", *other), on=on)
-    asset = of_asset(driver(IMAGE, "--privileged", *other))
-    assert only(asset, on=device(HERE, "example/arm")).options.privileged
-    assert only(twin(ARM, *other), on=on).twin == ARM
-    if other[0] == "-e":
-        file = tmp_path / "config" / "env"
-        file.parent.mkdir()
-        file.write_text(other[1])
-        words = trouble(
-            twin(ARM, "--privileged", "--env-file", str(file)), on=device(tmp_path, IMAGE)
-        )
-        assert "it would run something else" in words
-
-
-def test_a_trusted_image_has_its_data_and_its_usual_variables() -> None:
-    params = ["--privileged", "-v", "maps:/data", "-v", "/dev:/dev", "-v", "/var/lib/arm", "-e", "PYTHONUNBUFFERED=1", "-e", "PORT=/dev/x"]  # fmt: skip
-    assert only(twin(ARM, *params), on=device(HERE, IMAGE)).options.privileged
-
-
-@pytest.mark.parametrize(
-    "params",
-    [
-        ["--privileged=false"],
-        ["--device", "/dev/ttyUSB0:/dev/arm:rw"],
-        ["--group-add", "dialout", "-v", "/etc/localtime:/etc/localtime:ro"],
-        ["--device-cgroup-rule", "c 81:* rmw", "--cap-add", "SYS_NICE"],
-        ["-v", "data:/data", "-p", "8080:80", "--ipc", "private"],
-    ],
-)
-def test_its_own_hardware_any_driver_has(params: list[str]) -> None:
-    assert only(twin(ARM, *params)).twin == ARM
-
-
-def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables() -> None:
-    native = {"default": {"command": ["/usr/bin/arm", "-v"], "params": ["-e", "A=1"]}}
-    assert "asks for command" in trouble(twin(drivers=native))
-    for other in ("/usr/bin/arm", "/usr/bin/arm -v -v", "-v"):
-        assert "add «/usr/bin/arm -v»" in trouble(twin(drivers=native), on=device(HERE, other))
-    plan = only(twin(drivers=native), on=device(HERE, "/usr/bin/arm -v"))
-    assert (plan.driver.command, plan.variables) == (("/usr/bin/arm", "-v"), {"A": "1"})
-    wrong = {"default": {"command": ["/usr/bin/arm"], "params": ["--network", "two"]}}
-    assert "takes only -e" in trouble(twin(drivers=wrong), on=device(HERE, "/usr/bin/arm"))
-
-
-@pytest.mark.parametrize("name", ["LD_PRELOAD", "PYTHONPATH", "BASH_ENV", "ENV", "PATH", "IFS"])
-def test_a_trusted_command_is_given_nothing_that_makes_another_of_it(name: str) -> None:
-    native = {"default": {"command": ["arm"], "params": ["-e", f"{name}=x"]}}
-    assert f"is given no {name}" in trouble(twin(drivers=native), on=device(HERE, "arm"))
-
-
-def test_variables_of_files_come_first_and_a_bare_name_is_the_devices_own(tmp_path: Path) -> None:
-    on = device(tmp_path, CYBERWAVE_X="x")
-    on.directory.mkdir()
-    file = on.directory / "arm.env"
-    file.write_text("# ours\nA=1\nB=2\n")
-    params = ["-e", "B=3", "--env-file", str(file), "-eCYBERWAVE_X", "-e", "UNKNOWN", "-e", "B=4"]
-    assert list(only(twin(ARM, *params), on=on).variables.items()) == [
-        ("A", "1"),
-        ("B", "4"),
-        ("CYBERWAVE_X", "x"),
-    ]
-    file.unlink()
-    assert f"cannot read {file}" in trouble(twin(ARM, *params), on=on)
-
-
-def test_a_file_of_variables_is_a_file_of_bounded_size_and_its_content_is_not_told(
-    tmp_path: Path,
-) -> None:
-    on = device(tmp_path)
-    on.directory.mkdir()
-    file = on.directory / "arm.env"
-    params = ["--env-file", str(file)]
-    other = on.directory / "other.env"
-    other.write_text("A=1\n")
-
-    file.symlink_to(other)
-    assert "it is a link, which is not followed" in trouble(twin(ARM, *params), on=on)
-    file.unlink()
-    os.mkfifo(file)
-    assert "it is no file" in trouble(twin(ARM, *params), on=on)
-    file.unlink()
-    file.write_bytes(b"A=" + b"x" * (1 << 20))
-    assert "it has more than 1048576 bytes" in trouble(twin(ARM, *params), on=on)
-    file.write_bytes(b"A=\xff")
-    assert "it is not UTF-8 text" in trouble(twin(ARM, *params), on=on)
-    file.write_text("A=1\n\nsecret words\n")
-    told = trouble(twin(ARM, *params), on=on)
-    assert "arm.env: line 3 is no NAME=VALUE" in told
-    assert "secret" not in told
-
-
-def test_a_file_of_variables_is_behind_no_link_below_the_configuration_directory(
-    tmp_path: Path,
-) -> None:
-    """A driver that writes there would have the node read, as root, what it may not read itself."""
-    on = device(tmp_path)
-    (on.directory / "own").mkdir(parents=True)
-    file = on.directory / "own" / "arm.env"
-    file.write_text("A=1\n")
-    assert only(twin(ARM, "--env-file", str(file)), on=on).variables == {"A": "1"}
-
-    def swapped(root: Path, path: PurePath) -> bytes:
-        """At the last moment: what is asked for has been looked at."""
-        (on.directory / "own").rename(on.directory / "before")
-        (on.directory / "own").symlink_to(tmp_path / "elsewhere")
-        return read_below(root, path)
-
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "arm.env").write_text("SECRET=1\n")
-    found = planned([twin(ARM, "--env-file", str(file))], on, Networks(), read=swapped)
-    assert not found.drivers
-    assert "it is a link, which is not followed" in found.troubles[0].text
-    around = f"{on.directory}/before/../own/arm.env"
-    assert "it is a link" in trouble(twin(ARM, "--env-file", around), on=on)
-
-
-def test_no_file_of_the_library_that_drivers_write_is_read_for_any_driver(tmp_path: Path) -> None:
-    on = device(tmp_path)
-    (on.directory / LIBRARY).mkdir(parents=True)
-    file = on.directory / LIBRARY / "arm.env"
-    file.write_text("A=1\n")
-    assert "asks for --env-file" in trouble(twin(ARM, "--env-file", str(file)), on=on)
 
 
 def test_what_topics_begin_with_is_the_devices_to_say() -> None:

@@ -57,10 +57,10 @@ def test_rules_for_the_known_kinds(rule: str, *, has: bool) -> None:
 
 @pytest.mark.parametrize(
     "words",
-    ["-v data:/data", "-v data:/data:rw", "-v /data", "-v /etc/localtime:/etc/localtime:ro", "-v /etc/timezone:/x:ro,z", "-v /run/udev:/run/udev:ro",
+    ["-v data:/data", "-v data:/data:rw", "-v /data", "-v /etc/localtime:/etc/localtime:ro", "-v /etc/timezone:/x:ro,private", "-v /run/udev:/run/udev:ro",
      "--mount type=bind,src=/usr/share/zoneinfo/UTC,dst=/x,ro", "--mount src=data,dst=/data", "--mount type=tmpfs,dst=/x",
      "--memory 1g --memory-swap 2g", "--pids-limit 100", "--runtime nvidia", "--sysctl net.core.somaxconn=9", "--ipc private",
-     "--security-opt no-new-privileges", "--cap-add CAP_SYS_NICE", "--network robots", "--gpus all"],
+     "--security-opt no-new-privileges", "--cap-add CAP_IPC_LOCK", "--ulimit nofile=9", "--network robots", "--gpus all"],
 )  # fmt: skip
 def test_what_stays_within_the_container_any_driver_has(words: str) -> None:
     assert needs(words) == []
@@ -69,11 +69,13 @@ def test_what_stays_within_the_container_any_driver_has(words: str) -> None:
 @pytest.mark.parametrize(
     "words",
     ["-v /etc/localtime:/etc/localtime", "-v /etc/localtime:/x:ro,rw", "-v /run/udev:/x:ro,shared", "-v /etc/localtime:/x:ro,U", "-v data:/x:U",
+     "-v /run/udev:/x:ro,Z", "-v /etc/timezone:/x:ro,z", "-v data:/x:Z",
      "-v /dev/bus/usb:/dev/bus/usb", "-v /run/udev/link:/x:ro", "-v /run/udev/../x:/x:ro", "-v /home/me/time:/x:ro", "-v /srv/maps:/maps:ro",
      "-v /:/host:ro", "-v /var/run/docker.sock:/x", "--mount type=bind,src=/opt,dst=/opt,ro", "--mount type=bind,src=/run/udev,dst=/x",
      "--memory-swap -1", "--memory 1g --memory-swap 3g", "--memory-swap 1g", "--pids-limit -1", "--pids-limit 0", "--pids-limit 5000",
      "--runtime runc", "--sysctl kernel.core_pattern=x", "--ipc host", "--pid container:x", "--userns ns:/x", "--cgroupns host",
-     "--security-opt seccomp=unconfined", "--security-opt label=enforce", "--cap-add SYS_ADMIN", "--cap-add all", "--network container:x",
+     "--security-opt seccomp=unconfined", "--security-opt label=enforce", "--cap-add SYS_ADMIN", "--cap-add NET_RAW", "--cap-add all", "--cap-add SYS_NICE", "--ulimit rtprio=99", "--ulimit RTPRIO=1",
+     "--network container:x",
      "--network ns:/x", "--privileged", "--oom-kill-disable", "--oom-score-adj -1"],
 )  # fmt: skip
 def test_the_rest_is_for_the_trusted(words: str) -> None:
@@ -124,6 +126,16 @@ def test_every_option_that_comes_to_the_engine_is_judged_or_known_to_be_harmless
     shown = {name for name in ALL.split() if name.startswith("--")}
     assert names - ours - shown == {"--net", "--device-cgroup-rule"}
     assert asked(found, []) == []
+
+
+@pytest.mark.parametrize(
+    ("memory", "free"),
+    [("1", True), ("1g", True), ("0", False), ("1025m", False), ("900g", False)],
+)
+def test_a_driver_has_no_more_memory_than_the_device_gives_one(memory: str, *, free: bool) -> None:
+    found = parsed(["--memory", memory])
+    assert (not asked(found, [], most_memory=1 << 30)) == free
+    assert asked(found, []) == []  # the kernel, or the device's owner, knows no limit
 
 
 def test_what_is_not_known_here_is_for_the_trusted() -> None:

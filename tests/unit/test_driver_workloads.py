@@ -46,6 +46,15 @@ async def test_what_runs_is_replaced_by_what_it_is_made_of_and_by_nothing_else(
     assert in_force(held, (await Rig(tmp_path, renamed).look())[NAME])
 
 
+async def test_a_driver_that_cannot_be_made_is_its_twins_trouble_alone(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin(), twin(OTHER))
+    rig.unreadable = {ARM}
+    assert list(await rig.look()) == [f"cyberwave-driver-{OTHER[:8]}"]
+    (told,) = rig.workloads.troubles
+    assert (told.twin, told.kind) == (ARM, "driver_start_failure")
+    assert list(rig.workloads.planned) == [OTHER]
+
+
 async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(
     tmp_path: Path,
 ) -> None:

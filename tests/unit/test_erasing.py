@@ -171,6 +171,40 @@ async def test_what_it_wrote_into_the_configuration_directory_goes_and_nothing_e
 
 
 @pytest.mark.guarantee("G10")
+async def test_what_an_older_release_has_written_there_goes_too(
+    tmp_path: Path, manual_clock: ManualClock
+) -> None:
+    data_dir, config, legacy = tmp_path / "n1", tmp_path / "config", tmp_path / "legacy"
+    for each in (data_dir, legacy):
+        each.mkdir()
+    host = Host("boat", 1, "Linux", "x86_64")
+    old = ConfigDirectory(config, Own(), host, RealDisk(), SystemClock(), Kept())  # notes nothing
+    await old.open(legacy)
+    TwinFiles(config, RealDisk()).write(TWIN, b"{}", None)
+    outside = Outside(data_dir, RealDisk())
+    disk = disk_for(config, outside.note)
+    new = ConfigDirectory(config, Own(), host, disk, SystemClock(), Kept())
+    await new.open(legacy)
+    for path in new.made(legacy):
+        outside.note(path)
+    files = TwinFiles(config, disk)
+    assert files.write(TWIN, b'{"name": "arm"}', files.stamp(TWIN))
+    erase(settings_in(data_dir), furnished(data_dir), RealDisk(), manual_clock)
+    assert list(config.iterdir()) == []
+
+
+async def test_what_somebody_else_has_written_is_none_of_the_nodes(tmp_path: Path) -> None:
+    host, legacy = Host("boat", 1, "Linux", "x86_64"), tmp_path / "legacy"
+    config = tmp_path / "config"
+    config.mkdir()
+    (config / "fingerprint.json").write_text('{"fingerprint": "of-somebody"}')
+    (config / ".migrated").write_text("")
+    directory = ConfigDirectory(config, Own(), host, RealDisk(), SystemClock(), Kept())
+    await directory.open(legacy)
+    assert directory.made(legacy) == []
+
+
+@pytest.mark.guarantee("G10")
 def test_what_it_wrote_below_a_link_goes_and_what_a_link_hides_since_is_named(
     tmp_path: Path, manual_clock: ManualClock
 ) -> None:

@@ -84,6 +84,23 @@ def test_a_file_that_goes_while_it_is_counted_counts_nothing(
     assert new(path, 8_000).is_roomy_for(1)
 
 
+def test_without_descriptors_there_is_no_room(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    earlier = new(path, session=bytes(16))
+    earlier.append(0, 1, "t", b"x" * 5_000)
+    earlier.close()
+    writer = new(path, 8_000)
+
+    def scandir(directory: str) -> None:
+        raise OSError(errno.EMFILE, "too many open files", directory)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "scandir", scandir)
+        with pytest.raises(NoRoom):
+            writer.append(KEPT, 1, "t", b"y" * 5_000)
+    (path / f"{bytes(16).hex()}-0").unlink()
+    assert writer.append(KEPT, 1, "t", b"y" * 5_000) == 1
+
+
 def test_every_cut_and_every_wrong_byte_ends_the_file_before(path: Path) -> None:
     writer = new(path)
     for number in range(3):

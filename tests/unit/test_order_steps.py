@@ -19,6 +19,9 @@ def order(action: Action) -> Command:
     [
         ("restart", None, NOW, "begin"),
         ("twin_command", Outcome("o", "started", 5), NOW, "give up"),
+        ("twin_navigate", Outcome("o", "started", 5), NOW, "give up"),
+        ("run_workflow", Outcome("o", "started", 5), NOW, "give up"),
+        ("cancel_workflow", Outcome("o", "started", 5), NOW, "begin"),
         ("restart_edge_core", Outcome("o", "started", 5), NOW + 9, "begin"),
         ("restart", None, NOW + 1, "expire"),
         ("decommission", None, NOW + 1, "expire"),

@@ -17,7 +17,10 @@ from skerry.testing.manual_clock import ManualClock
 from skerry.wire.devices import MAX_REPLY, Action, Command
 
 TWIN = "6f1f0c1e-0000-4000-8000-000000000001"
-TOPIC = f"devcyberwave/twin/{TWIN}/command"
+BASE = f"devcyberwave/twin/{TWIN}"
+TOPIC = f"{BASE}/command"
+WORKFLOW = "6f1f0c1e-0000-4000-8000-000000000002"
+RUNS = f"devcyberwave/workflow/{WORKFLOW}"
 
 
 class Broker:
@@ -26,10 +29,11 @@ class Broker:
     def __init__(self, fate: Callable[[], bool]) -> None:
         self.fate = fate
         self.said: list[dict[str, object]] = []
+        self.topics: list[str] = []
 
     async def ask(self, topic: str, payload: bytes, response: str) -> bool:
-        assert topic == TOPIC
-        assert response == f"{TOPIC}/skerry-o/response"
+        assert response == f"{topic}/skerry-o/response"
+        self.topics.append(topic)
         self.said.append(json.loads(payload))
         return self.fate()
 
@@ -57,14 +61,16 @@ def always(error: Exception) -> Callable[[], bool]:
 
 def site(fate: Callable[[], bool], clock: ManualClock) -> tuple[Broker, TwinCommands]:
     broker = Broker(fate)
-    return broker, TwinCommands(broker, lambda twin: twin == TWIN, lambda: "dev", clock)
+    return broker, TwinCommands(
+        broker, lambda twin: twin == TWIN, lambda one: one == WORKFLOW, lambda: "dev", clock
+    )
 
 
 async def test_one_that_does_not_answer_was_told(manual_clock: ManualClock) -> None:
     broker, commands = site(lambda: True, manual_clock)
     reply = await given(commands, manual_clock, order())
     assert reply == Told(f"its driver was told, and has not answered for {ANSWERS_WITHIN:.0f} s")
-    assert len(broker.said) == 1
+    assert broker.topics == [TOPIC]
     commands.heard(TWIN, f"{TOPIC}/skerry-o/response", b'{"status":"accepted"}')  # too late
 
 
@@ -134,6 +140,87 @@ async def test_an_endless_answer_is_not_kept(manual_clock: ManualClock) -> None:
     reply = await giving
     assert reply.reply == ""
     assert "is not kept" in reply.message
+
+
+async def test_a_motion_is_not_answered(manual_clock: ManualClock) -> None:
+    broker, commands = site(lambda: True, manual_clock)
+    assert await commands.give(order("twin_motion")) == Told("its driver was told")
+    assert broker.topics == [f"{BASE}/motion/command"]
+    assert broker.said == [
+        {"command": "arm", "source_type": "tele", "timestamp": manual_clock.wall_ns() / 1e9}
+    ]
+
+
+@pytest.mark.parametrize(
+    ("action", "part", "by"),
+    [
+        ("twin_navigate", "navigate", "action_id"),
+        ("twin_mission", "mission", "mission_execution_uuid"),
+    ],
+)
+async def test_what_becomes_of_it_is_told_on_the_status_topic(
+    manual_clock: ManualClock, action: Action, part: str, by: str
+) -> None:
+    broker, commands = site(lambda: True, manual_clock)
+    giving = asyncio.create_task(commands.give(order(action)))
+    await asyncio.sleep(0)
+    assert broker.topics == [f"{BASE}/{part}/command"]
+    assert broker.said[0][by] == "o"
+    status = f"{BASE}/{part}/status"
+    for other in (
+        {by: "another", "status": "failed"},
+        {by: "o"},
+        {"status": "failed"},
+    ):
+        commands.heard(TWIN, status, json.dumps(other).encode())
+    commands.heard(TWIN, TOPIC, json.dumps({by: "o", "status": "failed"}).encode())
+    commands.heard(TWIN, status, json.dumps({by: "o", "status": "running"}).encode())
+    assert await giving == Told(
+        "running", json.dumps({by: "o", "status": "running"}, separators=(",", ":"))
+    )
+
+    giving = asyncio.create_task(commands.give(order(action, **{by: "mine"})))
+    await asyncio.sleep(0)
+    commands.heard(TWIN, status, json.dumps({by: "mine", "status": "failed"}).encode())
+    assert (await giving).failed
+
+
+async def test_what_a_status_is_to_be_about_is_a_text(manual_clock: ManualClock) -> None:
+    broker, commands = site(lambda: True, manual_clock)
+    with pytest.raises(InvalidInput, match="action_id"):
+        await commands.give(order("twin_navigate", action_id=5))
+    assert broker.said == []
+
+
+async def test_a_workflow_is_run_and_its_run_is_cancelled(manual_clock: ManualClock) -> None:
+    broker, commands = site(lambda: True, manual_clock)
+    run = order("run_workflow", workflow_uuid=WORKFLOW, inputs={"a": 1})
+    told = await commands.give(run)
+    assert told == Told("its worker was told", '{"execution_uuid":"o"}')
+    [said] = broker.said
+    assert said.pop("requested_at")
+    assert said == {
+        "command": "arm", "request_id": "r1", "execution_uuid": "o", "inputs": {"a": 1}, "params": {},
+    }  # fmt: skip
+    cancel = order("cancel_workflow", workflow_uuid=WORKFLOW, execution_uuid="o")
+    assert (await commands.give(cancel)).message == "its worker was told"
+    assert broker.topics == [f"{RUNS}/run", f"{RUNS}/cancel"]
+    assert "request_id" not in broker.said[1]
+
+
+async def test_another_devices_workflow_is_not_run(manual_clock: ManualClock) -> None:
+    broker, commands = site(lambda: True, manual_clock)
+    with pytest.raises(Refused, match="none of this device's"):
+        await commands.give(order("run_workflow", workflow_uuid=TWIN))
+    assert broker.said == []
+
+
+async def test_no_worker_listens(manual_clock: ManualClock) -> None:
+    _, commands = site(lambda: False, manual_clock)
+    with pytest.raises(Refused, match="no worker listens to its runs"):
+        await given(commands, manual_clock, order("run_workflow", workflow_uuid=WORKFLOW))
+    with pytest.raises(Refused, match="no driver listens to its motion/command"):
+        await given(commands, manual_clock, order("twin_motion"))
 
 
 class Handlers:

@@ -34,12 +34,14 @@ def cyberwave_lines(status: CyberwaveStatus, now_ns: int) -> Iterator[Line]:
     for problem in status.problems:
         yield Line(f"  problem {problem}", "yellow")
     for one in status.drivers:
-        runs = one.workload or "no driver of its own"
-        if one.flapping is None:
-            yield Line(f"  twin {one.name} ({one.twin}): {runs}")
-        else:
+        runs = one.workload or ("no driver" if one.problem else "no driver of its own")
+        if one.flapping is not None:
             lasting = format_duration((now_ns - one.flapping) / NS)
             yield Line(f"  twin {one.name} ({one.twin}): {runs}, flapping for {lasting}", "red")
+        elif one.problem:
+            yield Line(f"  twin {one.name} ({one.twin}): {runs}: {one.problem}", "red")
+        else:
+            yield Line(f"  twin {one.name} ({one.twin}): {runs}")
 
 
 def sync_lines(status: SyncStatus, now_ns: int) -> Iterator[Line]:

@@ -1,9 +1,9 @@
-"""`skerry twin command|start-driver|restart-edge-core|sync-workflows|remove-worker`: what people have devices do about Cyberwave's twins. See docs/operate/devices.md."""
+"""`skerry twin command|run-workflow|cancel-workflow|start-driver|restart-edge-core|sync-workflows|remove-worker`: what people have devices do about Cyberwave's twins. See docs/operate/devices.md."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -18,6 +18,15 @@ from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
 
 _LOOK_EVERY = 0.2
 
+CommandTopic = Literal["command", "navigate", "motion", "mission"]
+_ACTIONS: dict[CommandTopic, EdgeAction] = {
+    "command": "twin_command",
+    "navigate": "twin_navigate",
+    "motion": "twin_motion",
+    "mission": "twin_mission",
+}
+
+Workflow = Annotated[str, typer.Argument(help="The workflow's UUID.")]
 Node = Annotated[str, typer.Argument(help="The device's name, or its id.")]
 RequestId = Annotated[
     str, typer.Option(help="Given again with the same word, it is the same order.")
@@ -30,6 +39,8 @@ def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(help="Cyberwave's twins: commands to their drivers.", no_args_is_help=True)
     group.command("command")(command)
+    group.command("run-workflow")(run_workflow)
+    group.command("cancel-workflow")(cancel_workflow)
     group.command("start-driver")(start_driver)
     group.command("restart-edge-core")(restart_edge_core)
     group.command("sync-workflows")(sync_workflows)
@@ -43,13 +54,52 @@ async def command(  # noqa: PLR0913, PLR0917 - one argument for each option
     node: Node,
     twin: Annotated[str, typer.Argument(help="The twin's UUID.")],
     message: Annotated[str, typer.Argument(help='JSON: {"command": "start_video", "data": {}}.')],
+    topic: Annotated[
+        CommandTopic,
+        typer.Option(help="Whose message it is: of the twin's own topic, or of one below it."),
+    ] = "command",
     request_id: RequestId = "",
     ttl: Ttl = "1m",
     wait: Wait = "50s",
 ) -> None:
     """Have a twin's driver do something, once; its answer is printed. Ends with 1 unless it has done it."""
     payload = msgspec.Raw(encode(decode(message.encode(), dict[str, object], "the message")))
-    order = EdgeOrder("twin_command", request_id, twin, payload)
+    order = EdgeOrder(_ACTIONS[topic], request_id, twin, payload)
+    await _give(session, node, order, ttl, wait)
+
+
+@remote
+async def run_workflow(  # noqa: PLR0913, PLR0917 - one argument for each option
+    session: Session,
+    node: Node,
+    workflow: Workflow,
+    message: Annotated[
+        str, typer.Argument(help='JSON: {"inputs": {}, "params": {}}, what the run is given.')
+    ] = "{}",
+    request_id: RequestId = "",
+    ttl: Ttl = "1m",
+    wait: Wait = "30s",
+) -> None:
+    """Have the worker of a workflow on a device run it now, once; the execution is printed."""
+    given = decode(message.encode(), dict[str, object], "the message")
+    order = _order("run_workflow", request_id, **given | {"workflow_uuid": workflow})
+    await _give(session, node, order, ttl, wait)
+
+
+@remote
+async def cancel_workflow(  # noqa: PLR0913, PLR0917 - one argument for each option
+    session: Session,
+    node: Node,
+    workflow: Workflow,
+    execution: Annotated[
+        str, typer.Argument(help="The execution, as run-workflow has printed it.")
+    ],
+    request_id: RequestId = "",
+    ttl: Ttl = "1m",
+    wait: Wait = "30s",
+) -> None:
+    """Have the worker of a workflow on a device cancel one of its runs."""
+    order = _order("cancel_workflow", request_id, workflow_uuid=workflow, execution_uuid=execution)
     await _give(session, node, order, ttl, wait)
 
 
@@ -127,7 +177,7 @@ def _show(session: Session, node: str, found: CommandView) -> None:
     if found.state not in ENDED:
         words += f"; what becomes of it: skerry device show {node}"
     if found.reply:
-        words += f"; the driver says: {found.reply}"
+        words += f"; {'execution' if found.action == 'run_workflow' else 'the driver says'}: {found.reply}"
     facts = {
         "device": node, "order": found.action, "id": found.id, "state": found.state,
         "message": found.message, "reply": found.reply,

@@ -18,6 +18,7 @@ REPEATABLE: frozenset[Action] = frozenset(
         "start_driver",
         "restart_edge_core",
         "sync_workflows",
+        "cancel_workflow",
         "remove_workflow_worker",
     }
 )

@@ -7,7 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 
-from skerry.gate.journal import DUP, GAP, KEPT, Journal, NoRoom
+from skerry.gate.journal import DUP, GAP, HELD, KEPT, Journal, NoRoom
 from skerry.gate.packets import Publish
 from skerry.gate.topics import Scope, is_kept
 
@@ -17,6 +17,9 @@ _REMEMBERED = 1000
 _TOKENS = 100
 _MOST_GAPS = 50
 """Topics of a token whose misses are counted each by itself."""
+
+_Gap = tuple[int, str]
+"""A token's number, and the workload where that was held for it; else the journal had no room."""
 
 _Sent = OrderedDict[tuple[str, int], tuple[int, int]]
 
@@ -31,10 +34,10 @@ class Capture:
         self.on_taken: Callable[[], object] = lambda: None
         self.on_full: Callable[[Scope], object] = lambda _: None
         self.held: frozenset[str] = frozenset()
-        """Workloads of which nothing that counts is taken: the agent could not keep it."""
+        """Workloads of which nothing that counts is taken: the agent could not keep it. What nobody can refuse is left out."""
         self._journal = journal
         self._recent: OrderedDict[int, _Sent] = OrderedDict()
-        self._gaps: dict[int, dict[str, int]] = {}
+        self._gaps: dict[_Gap, dict[str, int]] = {}
         self._hungry: dict[int, Callable[[], object]] = {}
 
     @property
@@ -43,9 +46,11 @@ class Capture:
         return self._journal.stored
 
     def take(self, client: str, scope: Scope, message: Publish) -> int:
-        """Writes a message and returns its number; 0 for a sample that there was no room for, which is counted.
+        """Writes a message and returns its number; 0 for one that is left out and counted.
 
-        Raises NoRoom for every other message. What a client sends again after a reconnection has its first number.
+        These have QoS 0: samples that there was no room for, and events of who is held, for a client that waited with one
+        until the hub has taken some would be taken for dead. Raises NoRoom for every other message that has no room.
+        What a client sends again after a reconnection has its first number.
         """
         sent = (client, message.packet_id)
         digest = (
@@ -57,18 +62,23 @@ class Capture:
             return known[1]
         kept = is_kept(scope, message.topic)
         if scope.workload in self.held and (message.qos or kept):
-            raise NoRoom
+            if message.qos:
+                raise NoRoom
+            self.miss(scope, message.topic)
+            return 0
+        full = (scope.number, "")
         flags = message.qos | (DUP if message.dup else 0) | (KEPT if kept else 0)
         try:
-            self._tell_gaps(scope.number)
+            for each in (full, (scope.number, scope.workload)):
+                self._tell_gaps(each)
             n = self._journal.append(flags, scope.number, message.topic, message.payload)
         except NoRoom:
-            if scope.number not in self._gaps:
-                self._gaps[scope.number] = {}
+            if full not in self._gaps:
+                self._gaps[full] = {}
                 self.on_full(scope)
             if message.qos or kept:
                 raise
-            self.miss(scope, message.topic)
+            self._miss(full, message.topic)
             return 0
         if message.qos:
             recent[sent] = (digest, n)
@@ -79,8 +89,11 @@ class Capture:
         return n
 
     def miss(self, scope: Scope, topic: str) -> None:
-        """Counts a message that there was no room for; the journal tells when there is room again."""
-        gaps = self._gaps.setdefault(scope.number, {})
+        """Counts a message that is left out; the journal tells when there is room again, and of who is held afterwards."""
+        self._miss((scope.number, scope.workload if scope.workload in self.held else ""), topic)
+
+    def _miss(self, of: _Gap, topic: str) -> None:
+        gaps = self._gaps.setdefault(of, {})
         key = topic if topic in gaps or len(gaps) < _MOST_GAPS else ""
         gaps[key] = gaps.get(key, 0) + 1
 
@@ -95,31 +108,32 @@ class Capture:
     def hold(self, workloads: frozenset[str]) -> None:
         """From now on these are held, and no others."""
         self.held = workloads
-        self._call_back()
+        self._go_on()
 
     def discard(self, n: int) -> None:
         """The agent has stored everything up to `n`."""
         self._journal.discard(n)
-        for token in list(self._gaps):
-            with suppress(NoRoom):
-                self._tell_gaps(token)
-        self._call_back()
+        self._go_on()
 
-    def _call_back(self) -> None:
+    def _go_on(self) -> None:
+        for each in list(self._gaps):
+            with suppress(NoRoom):
+                self._tell_gaps(each)
         for callback in list(self._hungry.values()):
             callback()
 
-    def _tell_gaps(self, token: int) -> None:
+    def _tell_gaps(self, of: _Gap) -> None:
         """Of a token that has room again. Not sooner: at the brink a few fit and more do not, again and again."""
-        gaps = self._gaps.get(token)
-        if gaps is None or not self._journal.is_roomy_for(token):
+        gaps = self._gaps.get(of)
+        token, held = of
+        if gaps is None or held in self.held or not self._journal.is_roomy_for(token):
             return
         while gaps:
             topic, count = next(iter(gaps.items()))
-            self._journal.append(GAP, token, topic, b"%d" % count)
+            self._journal.append(GAP | (HELD if held else 0), token, topic, b"%d" % count)
             del gaps[topic]
             self.on_taken()
-        del self._gaps[token]
+        del self._gaps[of]
 
     def _recent_of(self, token: int) -> _Sent:
         """Each token's own: none makes the gate forget what another one has sent."""

@@ -67,7 +67,7 @@ class Client:
         self._reader = Reader(_BEFORE_CONNECT)
         self._passage = Passage()
         self._connect: Connect | None = None
-        self._id = self._assigned = ""
+        self._id = self._assigned = self._held_topic = ""
         self._accepted = self._farewell = False
         self._at_door = self._ended = False
         self._held: Packet | None = None
@@ -103,6 +103,8 @@ class Client:
         if self._at_door:
             self._leave_door()
         self._leave_will()
+        if self._held and self._held_topic and self.holder:
+            self._around.capture.miss(self.holder.scope, self._held_topic)
         self._left(self)
         if self._up:
             self._up.finish()
@@ -222,7 +224,7 @@ class Client:
             if message.qos and connect.level == 5:
                 self._refuse(message, packets.QUOTA_EXCEEDED)
                 return True
-            self._hold(packet)
+            self._hold(packet, message)
             return False
         if message.qos:
             self._withheld.expect(message.packet_id, n)
@@ -258,9 +260,9 @@ class Client:
         self._refused_ids.discard(packet_id)
         return was
 
-    def _hold(self, packet: Packet) -> None:
+    def _hold(self, packet: Packet, message: Publish) -> None:
         """There is no room for what must not be lost: it waits, and with it all that comes after it."""
-        self._held = packet
+        self._held, self._held_topic = packet, "" if message.qos else message.topic
         self._down.pause("journal")
         self._around.capture.tell(id(self), self._progress)
 

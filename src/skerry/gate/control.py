@@ -7,7 +7,7 @@
                response                  of a request: the topic that it is to be answered at
     kick       token (its digest)        count of connections ended
     stored     session n                 no reply; everything up to n need not be kept
-    hold       workload…                 only these publish nothing that counts (QoS 1 and 2, events) until it is said again
+    hold       workload…                 of these alone nothing that counts is taken (QoS 1 and 2, events) until it is said again
     addresses  host…                     failed=HOST: WHY for each where the gate cannot listen beside 127.0.0.1
 
     event      fields

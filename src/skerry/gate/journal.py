@@ -26,8 +26,10 @@ QOS = 3
 DUP = 4
 KEPT = 8
 GAP = 16
+HELD = 32
 """The flags of an entry: its QoS, whether the client sent it again, whether every message of the topic counts. With GAP
-it stands for messages that there was no room for; its payload is their number."""
+it stands for messages that there was no room for; its payload is their number. With HELD they were left out because the
+agent had the gate hold who publishes them."""
 
 SHARE = 2
 """What a token's entries may take: so many times what they leave free. So one that floods has two thirds of the journal,
@@ -102,13 +104,13 @@ class Journal:
         """
         name = topic.encode()
         size = _HEAD.size + _FIXED.size + len(name) + len(payload)
-        if not self._has_room(size, None if flags & GAP else token):
-            raise NoRoom
         n = self.last + 1
         fixed = _FIXED.pack(n, self._wall_ns(), self._monotonic_ns(), flags, token, len(name))
         crc = zlib.crc32(payload, zlib.crc32(name, zlib.crc32(fixed)))
         head = _HEAD.pack(size - _HEAD.size, crc)
         try:
+            if not self._has_room(size, None if flags & GAP else token):
+                raise NoRoom
             if self._fd < 0 or self._written + size > self._file_size:
                 self._next_file()
             self._write(size, head + fixed + name, payload)

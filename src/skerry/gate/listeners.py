@@ -26,7 +26,7 @@ _FREEBIND = {
 
 
 class Service(NamedTuple):
-    """What is offered at a port."""
+    """What is offered at a port. `welcome` raises OSError for a connection that it has not taken."""
 
     port: int
     has_room: Callable[[], bool]
@@ -82,7 +82,10 @@ class Listeners:
                     self._loop.when_readable(sock.fileno(), None)
                     self._loop.later(_PAUSE, again)
                     return
-                service.welcome(accepted)
+                try:
+                    service.welcome(accepted)
+                except OSError:
+                    accepted.close()  # it is gone already
 
         def again() -> None:
             if sock.fileno() >= 0:

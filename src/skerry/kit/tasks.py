@@ -130,6 +130,24 @@ def _end_if_cancelled(error: Exception) -> None:
         raise asyncio.CancelledError from error
 
 
+async def attempted(
+    name: str, once: Callable[[], Awaitable[object]], passing: tuple[type[Exception], ...] = ()
+) -> bool:
+    """Runs what is tried again elsewhere: a failure is logged, an unexpected one with its traceback. Raises what is `passing`."""
+    try:
+        await once()
+    except Exception as error:
+        _end_if_cancelled(error)
+        if isinstance(error, passing):
+            raise
+        if isinstance(error, SkerryError | OSError):
+            log.warning("%s: %s", name, error)
+        else:
+            log.exception("%s", name)
+        return False
+    return True
+
+
 class Loops:
     """Runs what goes on for ever under a guard each: what fails is logged, and begins anew after a while."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 from pathlib import Path
@@ -13,6 +14,8 @@ MOUNTS = Path("/proc/self/mounts")
 _OPTIONS = "mode=1777,nosuid,nodev,noexec"
 _PATIENCE = 10.0
 
+log = logging.getLogger(__name__)
+
 
 class Tmpfs(msgspec.Struct, frozen=True):
     """A file system in memory at `place`, of at most `size` bytes."""
@@ -23,10 +26,14 @@ class Tmpfs(msgspec.Struct, frozen=True):
     def mounted(self) -> str:
         """Mounts it, or gives it its size where it is there already; returns why that cannot be, or nothing.
 
-        It stays as long as the device is up, like the containers that see it.
+        It stays as long as the device is up, like the containers that see it, and with the size that it has where it
+        cannot have another: less than what is in it.
         """
         if self.place in tmpfs_below(self.place.parent):
-            return _said(["mount", "-o", f"remount,size={self.size}", str(self.place)])
+            options = f"remount,size={self.size}"
+            if fault := _said(["mount", "-o", options, str(self.place)]):
+                log.warning("%s keeps its size: %s", self.place, fault)
+            return ""
         options = f"size={self.size},{_OPTIONS}"
         return _said(["mount", "-t", "tmpfs", "-o", options, "skerry", str(self.place)])
 

@@ -39,7 +39,7 @@ def cyberwave_settings() -> tuple[Setting, ...]:
                 "Memory for what drivers publish while the agent is away; beyond it QoS 0 is dropped and counted.",
                 unit="bytes", low=1_000_000),
         Setting("cyberwave.driver_memory", "size", None,
-                "Memory of each driver whose params have no --memory, and of each native one; 0: no limit. By default half of "
+                "Memory of each driver whose params have no --memory, and of each native one, and the most that one may ask for that is not trusted; 0: no limit. By default half of "
                 "the device's.", unit="bytes"),
         Setting("cyberwave.driver_pids", "integer", 4096,
                 "Processes and threads of each driver whose params have no --pids-limit, and of each native one; 0: no limit.", low=0),

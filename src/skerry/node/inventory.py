@@ -17,7 +17,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from skerry.kit.one_line import one_line
-from skerry.wire.devices import EDGE_ORDERS
+from skerry.wire.devices import DRIVER_STARTS, EDGE_ORDERS, TOPIC_ORDERS
 from skerry.wire.inventory import Drive, Inventory
 
 _LONGEST = 200
@@ -166,4 +166,4 @@ def _capabilities(root: Path) -> list[str]:
     found = {name for name, path in _DEVICES.items() if (root / path).exists()}
     found |= {name for name, program in _PROGRAMS.items() if shutil.which(program)}
     found |= {name for name, library in _LIBRARIES.items() if importlib.util.find_spec(library)}
-    return sorted({*found, "orders", EDGE_ORDERS})
+    return sorted({*found, "orders", EDGE_ORDERS, DRIVER_STARTS, TOPIC_ORDERS})

@@ -15,7 +15,7 @@ from typing import Protocol
 from skerry.core.audit_entries import Deed
 from skerry.core.order_steps import DRAINING, RESTARTING, step_of
 from skerry.kit.clock import NS
-from skerry.kit.errors import SkerryError
+from skerry.kit.errors import InvalidInput, SkerryError
 from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard, Tasks
 from skerry.node.host import Host
@@ -45,6 +45,7 @@ TELL_EVERY = 5
 _EXPIRED = "it came too late: nothing was done"
 _UNKNOWN = "the agent that had begun it ended before it was done; it is not begun again"
 _BROKEN = "an unexpected error ended it; the device's log has it"
+_NEWER = "Install the release of Skerry that its hub has on this device"
 _NO_TWINS = "this device serves no twins: cyberwave.enabled is not set there"
 
 
@@ -112,11 +113,16 @@ class Orders:
             row.id: decode(row.body, Outcome, "an outcome")
             for row in await self._store.rows(OUTCOME)
         }
-        orders = [decode(row.body, Command, "an order") for row in await self._store.rows(COMMAND)]
-        for order in orders:
+        rows = await self._store.rows(COMMAND)
+        for row in rows:
+            try:
+                order = decode(row.body, Command, "an order")
+            except InvalidInput as error:
+                await self._refuse(row.id, told.get(row.id), error)
+                continue
             if order.id not in self._doing:
                 await self._take(order, told.get(order.id), tasks)
-        for done in told.keys() - {order.id for order in orders}:
+        for done in told.keys() - {row.id for row in rows}:
             if done not in self._doing:
                 await self._store.remove(OUTCOME, done)
 
@@ -201,6 +207,16 @@ class Orders:
 
     def _guard_of(self, order: Command) -> Guard:
         return Guard(f"the hub's order to {order.action}", self._clock, self._chance)
+
+    async def _refuse(self, order: str, told: Outcome | None, error: InvalidInput) -> None:
+        """One that only a newer agent can read: it has an end, and the others are carried out."""
+        if told is not None and told.state in ENDED:
+            return
+        words = one_line(f"{error}. {_NEWER}")[:MAX_MESSAGE]
+        log.warning("the hub's order %s is not carried out: %s", order, words)
+        state: CommandState = "failed" if told is None else "unknown"
+        outcome = Outcome(order, state, self._clock.wall_ns(), words)
+        await self._store.put(OUTCOME, order, encode(outcome), durable=True)
 
     async def _tell(
         self,

@@ -8,7 +8,9 @@ from skerry.kit.errors import Refused
 from skerry.node.twin_ports import DriverStarts, EdgeRestart, Told, Workflows
 from skerry.node.twins.commanding import TwinCommands
 from skerry.wire.codec import decode
-from skerry.wire.devices import Command
+from skerry.wire.devices import SAID_TO_DRIVERS, SAID_TO_WORKERS, Command
+
+_SAID = SAID_TO_DRIVERS | SAID_TO_WORKERS
 
 
 class _Restart(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class TwinOrders:
     async def do(self, order: Command) -> Told:
         """As `EdgeOrders`."""
         match order.action:
-            case "twin_command" if self._commands is not None:
+            case action if action in _SAID and self._commands is not None:
                 return await self._commands.give(order)
             case "start_driver" if self._drivers is not None:
                 return Told(await self._drivers.start_driver(order.twin))

@@ -127,7 +127,7 @@ class Workflows(Protocol):
     """The workers that workflows are compiled to."""
 
     async def sync_workflows(self) -> str:
-        """Writes and removes their files as the hub's rows say, now; returns what was done, for people. Raises Transient."""
+        """Writes and removes their files as the hub's rows say, now; returns what was done and what cannot be used, for people. Raises Transient."""
         ...
 
     async def remove_workflow_worker(self, files: Sequence[str], workflow: str) -> str:

@@ -15,12 +15,16 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 class TwinDriver(msgspec.Struct, frozen=True):
-    """A twin that this device serves, and the workload that drives it; empty: none does. `flapping` since, in ns since 1970."""
+    """A twin that this device serves, and the workload that drives it; empty: none does. `flapping` since, in ns since 1970.
+
+    `problem` is what is the matter with its driver; empty: nothing.
+    """
 
     twin: str
     name: str
     workload: str = ""
     flapping: int | None = None
+    problem: str = ""
 
 
 class CyberwaveStatus(msgspec.Struct, frozen=True):

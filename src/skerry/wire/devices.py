@@ -5,7 +5,7 @@ A device is a node from the moment that somebody means to have it, until after i
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import msgspec
 from msgspec import Meta
@@ -27,23 +27,32 @@ DEVICE_STATES: tuple[DeviceState, ...] = (
 )  # fmt: skip
 
 EdgeAction = Literal[
-    "twin_command", "start_driver", "restart_edge_core", "sync_workflows", "remove_workflow_worker"
-]
+    "twin_command",            # on the twin's topic «command»
+    "twin_navigate",           # on «navigate/command»
+    "twin_motion",             # on «motion/command»
+    "twin_mission",            # on «mission/command»
+    "run_workflow",
+    "cancel_workflow",
+    "start_driver",
+    "restart_edge_core",
+    "sync_workflows",
+    "remove_workflow_worker",
+]  # fmt: skip
 Action = Literal["restart", "decommission"] | EdgeAction
-EDGE_ACTIONS: frozenset[Action] = frozenset(
-    {
-        "twin_command",
-        "start_driver",
-        "restart_edge_core",
-        "sync_workflows",
-        "remove_workflow_worker",
-    }
-)
+EDGE_ACTIONS: frozenset[Action] = frozenset(get_args(EdgeAction))
 """What concerns twins, their drivers and workers; only agents that tell `EDGE_ORDERS` are ordered to."""
-ABOUT_A_TWIN: frozenset[Action] = frozenset({"twin_command", "start_driver"})
+SAID_TO_DRIVERS: frozenset[Action] = frozenset(
+    {"twin_command", "twin_navigate", "twin_motion", "twin_mission"}
+)
+SAID_TO_WORKERS: frozenset[Action] = frozenset({"run_workflow", "cancel_workflow"})
+ABOUT_A_TWIN: frozenset[Action] = SAID_TO_DRIVERS | {"start_driver"}
 """Of these, those that concern one twin."""
 EDGE_ORDERS = "edge-orders"
 """Among an inventory's capabilities."""
+DRIVER_STARTS = "driver-starts"
+"""So, too, for «start_driver»: an older agent that meets an action it does not know does no other order either."""
+TOPIC_ORDERS = "topic-orders"
+"""So, too, for what is said to drivers and workers on other topics than a twin's «command»."""
 
 CommandState = Literal["queued", "started", "done", "failed", "expired", "unknown"]
 ENDED: frozenset[CommandState] = frozenset({"done", "failed", "expired", "unknown"})
@@ -64,7 +73,7 @@ class Command(msgspec.Struct, frozen=True, omit_defaults=True):
     """An order to one node. Times are nanoseconds since 1970, of the hub's clock; after `expires_at` it is not begun.
 
     Those of `EDGE_ACTIONS` have `request`, by which one is known that is given twice, and `payload`, the JSON object that
-    Cyberwave documents for such a message; `twin` is of those of `ABOUT_A_TWIN`.
+    Cyberwave documents for such a message, with `workflow_uuid` where it is about a workflow; `twin` is of those of `ABOUT_A_TWIN`.
     """
 
     id: str

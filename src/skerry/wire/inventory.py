@@ -16,8 +16,8 @@ class Drive(msgspec.Struct, frozen=True):
 class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
     """What the agent could read without asking for it: empty is not known. Sizes are in bytes.
 
-    `address` is the one that reaches the hub. `capabilities` are devices and programs that are there, and «orders» and
-    «edge-orders» (`wire.devices`): the agent takes them.
+    `address` is the one that reaches the hub. `capabilities` are devices and programs that are there, and «orders»,
+    «edge-orders», «driver-starts» and «topic-orders» (`wire.devices`): the agent takes them.
     """
 
     model: str = ""

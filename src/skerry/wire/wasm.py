@@ -11,10 +11,11 @@ import enum
 
 import msgspec
 
+from skerry.wire.extras import installing
 from skerry.wire.workload import Exit, WasmSpec
 
 VARIABLE = "SKERRY_ENV_"
-NO_RUNTIME = "this node has no WebAssembly runtime. Install it with: pip install skerry[wasm]"
+NO_RUNTIME = f"this node has no WebAssembly runtime. {installing('wasm')}"
 
 
 class WasmOrder(msgspec.Struct, frozen=True):

@@ -104,6 +104,8 @@ def _driver(key: str, entry: object) -> Driver:
     image, command = entry.get("docker_image", ""), _words(key, "command", entry.get("command"))
     if not isinstance(image, str) or bool(image.strip()) == bool(command):
         raise InvalidInput(f"driver «{key}» has no «docker_image»")
+    if "\0" in image:
+        raise InvalidInput(f"driver «{key}»: «docker_image» has a NUL")
     return Driver(key, image.strip(), _words(key, "params", entry.get("params")), command)
 
 
@@ -114,7 +116,14 @@ def _words(key: str, name: str, words: object) -> tuple[str, ...]:
         raise InvalidInput(f"driver «{key}»: «{name}» is no list of words")
     if not all(isinstance(word, str | int | float) for word in words):
         raise InvalidInput(f"driver «{key}»: «{name}» has something else than words")
-    return tuple(map(str, words))
+    try:
+        found = tuple(map(str, words))
+        "".join(found).encode()
+    except ValueError as error:  # more digits than Python writes out; a surrogate alone
+        raise InvalidInput(f"driver «{key}»: «{name}» has what is no word") from error
+    if any("\0" in word for word in found):
+        raise InvalidInput(f"driver «{key}»: «{name}» has a NUL, which no program can be given")
+    return found
 
 
 def _metadata(body: Body) -> Body:

@@ -17,6 +17,7 @@ from skerry.core.cyberwave.intake import (
     Rules,
     intake,
     name_of,
+    progress_of,
 )
 from skerry.core.cyberwave.thinning import Thinning
 from skerry.wire.records import SPARSE_SESSION, Kind, Meta, Record
@@ -25,11 +26,11 @@ from skerry.wire.sync import Lane
 FULL = "the node is full"
 SHARE_FULL = "the publisher's share of the node is full"
 RATE = "more than are kept of a name"
-_JOURNAL_FULL = "the gate's journal is full"
+JOURNAL_FULL = "the gate's journal is full"
 
 
 class Message(NamedTuple):
-    """What the gate has captured. `counts`: every one of its topic does, or somebody waits for an acknowledgement. `gap`: it stands for others."""
+    """What the gate has captured. `counts`: every one of its topic does, or somebody waits for an acknowledgement. `gap`: it stands for others, and why they were left out."""
 
     n: int
     wall_ns: int
@@ -38,7 +39,7 @@ class Message(NamedTuple):
     topic: str
     payload: bytes
     counts: bool
-    gap: bool
+    gap: str
 
 
 class Numbered(NamedTuple):
@@ -60,7 +61,7 @@ class File(NamedTuple):
 
 
 class Gathered(msgspec.Struct, frozen=True):
-    """By publisher (its token's number) and kind, in the order of their numbers; and what is only told on."""
+    """By publisher (its token's number) and kind, in the order of their numbers; and what is told on."""
 
     records: dict[tuple[int, Kind], list[Numbered]]
     files: list[File]
@@ -83,6 +84,9 @@ def gathered(
             _put(found, message.token, "gap", _gap(message, rules))
             continue
         taken = intake(message.topic, message.payload, message.wall_ns, rules)
+        progress = progress_of(message.topic, rules)
+        if progress is not None:
+            found.told.append((progress, message))
         if isinstance(taken, Health | Reply | Ping):
             found.told.append((taken, message))
         elif taken is not None:
@@ -120,7 +124,7 @@ def _numbered(message: Message, kept: Kept, missed: int) -> Numbered:
 def _gap(message: Message, rules: Rules) -> Numbered:
     topic = message.topic.removeprefix(rules.prefix)
     name = name_of(topic) if topic else "cyberwave"
-    meta: Meta = {"to": message.wall_ns, "cause": _JOURNAL_FULL}
+    meta: Meta = {"to": message.wall_ns, "cause": message.gap}
     record = Record(0, name, message.wall_ns, int(message.payload), meta)
     return Numbered(message.n, "event", record, counts=True, missed=0)
 

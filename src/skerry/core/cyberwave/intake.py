@@ -32,6 +32,7 @@ FILES_PER_SECOND = 1.0
 _LONGEST_PARSED = 1024 * 1024
 _EVENTS = frozenset(("event", "map_update"))
 _FILES = frozenset(("depth", "pointcloud"))
+_PROGRESS = frozenset({"navigate/status", "mission/status"})
 _SAID_BY_THE_NODE = frozenset(("alert", "driverlog", "worker_health"))
 _NO_NAME = re.compile(r"[^A-Za-z0-9_.\-/]")
 
@@ -70,7 +71,7 @@ class Health(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True):
-    """A command, or the answer to one, between clients of this device."""
+    """A command, or the answer to one, between clients of this device; or how far a driver has got with one."""
 
     twin: str
 
@@ -102,6 +103,15 @@ def intake(topic: str, payload: bytes, at: int, rules: Rules) -> Intake:
             return None
     recording = _recording(topic.removeprefix(rules.prefix), room, below, rules)
     return _kept(topic.removeprefix(rules.prefix), payload, at, recording)
+
+
+def progress_of(topic: str, rules: Rules) -> Reply | None:
+    """A driver says what becomes of a navigation or a mission: that is told on, besides what is kept of it."""
+    if not topic.endswith("/status"):
+        return None
+    room, _, rest = topic.removeprefix(f"{rules.prefix}cyberwave/").partition("/")
+    owner, _, below = rest.partition("/")
+    return Reply(owner) if room == "twin" and below in _PROGRESS else None
 
 
 def name_of(text: str) -> str:

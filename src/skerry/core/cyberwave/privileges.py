@@ -13,16 +13,22 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from msgspec.structs import replace
+
 from skerry.core.cyberwave.drivers import Driver
 from skerry.core.cyberwave.run_options import RunOptions
 
 HARMLESS = frozenset(
     {
-        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "NET_RAW", "SETFCAP",
-        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "SYS_NICE", "IPC_LOCK",
+        "AUDIT_WRITE", "CHOWN", "DAC_OVERRIDE", "FOWNER", "FSETID", "KILL", "MKNOD", "NET_BIND_SERVICE", "SETFCAP",
+        "SETGID", "SETPCAP", "SETUID", "SYS_CHROOT", "IPC_LOCK",
     }
 )  # fmt: skip
-"""What an engine gives by itself, and what real-time drivers ask for: neither leads out of the container."""
+"""What an engine gives by itself, and memory that stays in place: neither leads out of the container.
+
+Without NET_RAW, which engines give, too: it hears on the device's own network what others say to the node, tokens among it.
+And without SYS_NICE: who runs in real time has the processors, whatever the others need.
+"""
 
 _NODES = re.compile(
     r"/dev/(?:tty(?:USB|ACM|S|AMA|THS)\d+|(?:cu|tty)\.usb[^/]+|(?:serial|v4l)/by-[^/]+/[^/]+|(?:snd|dri|input|bus/usb)/.+"
@@ -40,35 +46,35 @@ _RULE = re.compile(r"c (?:13|81|89|116|153|166|188|189|226):(?:\d+|\*) [rwm]+")
 """The same kinds by their numbers."""
 
 _READABLE = ("/etc/localtime", "/etc/timezone", "/run/udev", "/usr/share/zoneinfo")
-_BIND_OPTIONS = frozenset({"ro", "rw", "z", "Z", "slave", "rslave", "private", "rprivate"})
+_BIND_OPTIONS = frozenset({"ro", "rw", "slave", "rslave", "private", "rprivate"})
+"""«z» and «Z» give what is mounted another label of SELinux, on the device itself."""
+
 _OWN_MODES = frozenset({"", "none", "private", "shareable"})
 _NAMESPACED = re.compile(r"net\..+|kernel\.(?:msg|shm|sem)\w*|fs\.mqueue\..+")
 """Settings of the kernel that a container has for itself."""
 
 _STARTS = re.compile(
     r"(?:(?:DY)?LD_|BASH|PERL5|RUBY|LUA_|NODE_|GIT_).*|.*JAVA.*|.*JDK.*|PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$|UTF8$|IOENCODING$|HASHSEED$|FAULTHANDLER$).*"
-    r"|ENV|PATH|IFS|PS4|HOME|SHELL|SHELLOPTS|CLASSPATH|GCONV_PATH|LOCPATH|OPENSSL_(?:CONF|ENGINES|MODULES)|(?:GST|GTK|QT|GIO)_.*",
+    r"|ENV|PATH|IFS|PS4|HOME|SHELL|SHELLOPTS|CLASSPATH|GCONV_PATH|LOCPATH|OPENSSL_(?:CONF|ENGINES|MODULES)|(?:GST|GTK|QT|GIO|VK|XDG|PIP|ALSA|DOTNET|AMENT|COLCON|CUDA)_.*|.*_PATH|CYBERWAVE_(?:WORKERS|MODEL)_DIR",
     re.DOTALL,
 )
-"""Variables by which loaders, shells and interpreters take up code from elsewhere."""
+"""Variables by which loaders, shells and interpreters take up code from elsewhere: not for commands of the device itself."""
 
-_FOR_DATA = (
-    "/data",
-    "/mnt",
-    "/media",
-    "/srv",
-    "/dev",
-    "/run",
-    "/sys",
-    "/tmp",  # noqa: S108 - a place in a container
-    "/var/cache",
-    "/var/lib",
-    "/var/log",
-    *_READABLE,
+_KNOWN = re.compile(
+    r"CYBERWAVE_(?!.*(?:DIR|PATH|COMMAND|IMAGE))[A-Z0-9_]+|ZENOH_(?!HOME|.*(?:CONFIG|PLUGIN))[A-Z0-9_]+|ROS_DOMAIN_ID|TZ|LANG|LC_[A-Z]+|LOG_LEVEL|DEBUG"
+    r"|PYTHON(?:UNBUFFERED|DONTWRITEBYTECODE|UTF8|HASHSEED|FAULTHANDLER)"
 )
-"""Where no image has its programs: what is mounted elsewhere may stand in the place of one."""
+"""Variables by which no program takes up code: of an image nobody knows which others do."""
+
+_FOR_DATA = ("/data", "/mnt", "/media")
+"""Where no image has its programs or what they are set by: what is mounted elsewhere may stand in the place of that."""
+
+_EMPTY = ("/tmp", "/run", "/var/tmp", "/var/run", "/dev/shm")  # noqa: S108 - places in a container
+"""Where nothing is missed that an image has."""
 
 MOST_PROCESSES = 4096
+
+_REAL_TIME = "rtprio"
 
 _HOST_MODES = (
     ("PidMode", "--pid"), ("IpcMode", "--ipc"), ("UTSMode", "--uts"), ("UsernsMode", "--userns"), ("CgroupnsMode", "--cgroupns"),
@@ -76,8 +82,8 @@ _HOST_MODES = (
 
 JUDGED = frozenset(
     {
-        "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "MemorySwap", "PidsLimit",
-        "OomKillDisable", "OomScoreAdj",
+        "CapAdd", "SecurityOpt", "Devices", "DeviceCgroupRules", "Binds", "Mounts", "Sysctls", "Runtime", "Memory", "MemorySwap", "PidsLimit",
+        "OomKillDisable", "OomScoreAdj", "Ulimits",
         *(key for key, _ in _HOST_MODES),
     }
 )  # fmt: skip
@@ -86,17 +92,23 @@ JUDGED = frozenset(
 UNJUDGED = frozenset(
     {
         "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Dns", "DnsOptions", "DnsSearch",
-        "ExtraHosts", "GroupAdd", "Memory", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
-        "ReadonlyRootfs", "ShmSize", "Tmpfs", "Ulimits",
+        "ExtraHosts", "GroupAdd", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
+        "ReadonlyRootfs", "ShmSize", "Tmpfs",
     }
 )  # fmt: skip
 """What is the container's own affair, whatever its value."""
 
 
 def asked(
-    options: RunOptions, private: Iterable[str], real: Callable[[str], str] = os.path.realpath
+    options: RunOptions,
+    private: Iterable[str],
+    real: Callable[[str], str] = os.path.realpath,
+    most_memory: int = 0,
 ) -> list[str]:
-    """The options that need a trusted driver, in their words. `private` is what the node keeps for itself."""
+    """The options that need a trusted driver, in their words. `private` is what the node keeps for itself.
+
+    `most_memory` is what the device gives a driver at most, in bytes; 0: it has no limit.
+    """
     host = options.host
     kept = {form for path in private for form in (path, real(path))}
     return [
@@ -108,7 +120,9 @@ def asked(
         *(f"--device {one['PathOnHost']}" for one in host.get("Devices", ()) if not _is_hardware(one["PathOnHost"], real)),
         *(f"--device-cgroup-rule {one}" for one in host.get("DeviceCgroupRules", ()) if not _RULE.fullmatch(one)),
         *(f"--mount {shown}" for shown, place, writes in _shown(host) if writes or not _is_open(place, kept, real)),
-        *_limits(host),
+        *(f"--sysctl {name}" for name in host.get("Sysctls", ()) if not _NAMESPACED.fullmatch(name)),
+        *(f"--ulimit {one['Name']}={one['Soft']}" for one in host.get("Ulimits", ()) if one["Name"].lower() == _REAL_TIME),
+        *_limits(host, most_memory),
         *(key for key in host if key not in JUDGED | UNJUDGED),
     ]  # fmt: skip
 
@@ -137,32 +151,77 @@ def _image_names(image: str) -> list[str]:
 def another_program(options: RunOptions) -> list[str]:
     """The options by which something else may run than what an image runs by itself, in their words."""
     named = (("Entrypoint", "--entrypoint"), ("WorkingDir", "--workdir"))
-    places = (place for place in _targets(options.host) if not _is_for_data(place))
+    places = _foreign_places(options.host)
     return [
         *(option for key, option in named if key in options.config),
-        *(f"-e {name}" for name in foreign_start(options.environment)),
+        *(f"-e {name}" for name in foreign_start(options.environment, command=False)),
         *(f"a mount at {place}" for place in places),
     ]
 
 
-def _targets(host: Mapping[str, Any]) -> Iterator[str]:
-    """The places in the container of what it did not bring itself; the engine fills a new volume with what the image has there."""
+def _foreign_places(host: Mapping[str, Any]) -> Iterator[str]:
+    """Where something stands in the container that may be in the place of a program, or of what it is set by."""
+    for source, target in _mounted(host):
+        as_it_is = source == target and _is_below(target, ("/dev", *_READABLE))
+        if not as_it_is and not _is_below(target, _FOR_DATA):
+            yield target
+    for device in host.get("Devices", ()):
+        if not _is_below(device["PathInContainer"], ("/dev",)):
+            yield device["PathInContainer"]
+    emptied = [one["Target"] for one in host.get("Mounts", ()) if one["Type"] == "tmpfs"]
+    for target in (*host.get("Tmpfs", ()), *emptied):
+        if not _is_below(target, (*_FOR_DATA, *_EMPTY)):
+            yield target
+
+
+def _mounted(host: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """What the container did not bring itself, and where; the engine fills a new volume with what the image has there."""
     for bind in host.get("Binds", ()):
         if ":" in bind:
-            yield bind.split(":")[1]
+            source, target, *_ = bind.split(":")
+            yield source, target
     for mount in host.get("Mounts", ()):
         if mount.get("Source"):
-            yield mount["Target"]
+            yield mount["Source"], mount["Target"]
 
 
-def _is_for_data(place: str) -> bool:
+def _is_below(place: str, places: Iterable[str]) -> bool:
     path = PurePosixPath(place)
-    return ".." not in path.parts and any(path.is_relative_to(one) for one in _FOR_DATA)
+    return ".." not in path.parts and any(path.is_relative_to(one) for one in places)
 
 
-def foreign_start(names: Iterable[str]) -> list[str]:
-    """Those of the variables by which a trusted program would run something else."""
-    return [name for name in names if _STARTS.fullmatch(name)]
+def foreign_start(names: Iterable[str], *, command: bool) -> list[str]:
+    """Those of the variables by which a trusted program, a `command` or an image, may run something else."""
+    if command:
+        return [name for name in names if _STARTS.fullmatch(name) and not _KNOWN.fullmatch(name)]
+    return [name for name in names if not _KNOWN.fullmatch(name)]
+
+
+def volumes(options: RunOptions) -> list[str]:
+    """The engine's volumes that it names; one without a name is the container's own."""
+    binds = [bind.partition(":")[0] for bind in options.host.get("Binds", ()) if _is_named(bind)]
+    mounts = options.host.get("Mounts", ())
+    return [*binds, *(one["Source"] for one in mounts if one["Type"] == "volume" and one["Source"])]
+
+
+def with_own_volumes(options: RunOptions, twin: str) -> RunOptions:
+    """The same with volumes of this twin alone: those of other twins and of other programs have such names, too."""
+    if not volumes(options):
+        return options
+    own = f"cyberwave-{twin}-"
+    binds = [f"{own}{bind}" if _is_named(bind) else bind for bind in options.host.get("Binds", ())]
+    mounts = [
+        {**one, "Source": f"{own}{one['Source']}"}
+        if one["Type"] == "volume" and one["Source"]
+        else one
+        for one in options.host.get("Mounts", ())
+    ]
+    changed = {key: found for key, found in (("Binds", binds), ("Mounts", mounts)) if found}
+    return replace(options, host={**options.host, **changed})
+
+
+def _is_named(bind: str) -> bool:
+    return ":" in bind and not bind.startswith("/")
 
 
 def _capabilities(names: Iterable[str]) -> list[str]:
@@ -174,12 +233,11 @@ def _loosens(option: str) -> bool:
     return re.split("[=:]", option, maxsplit=1)[0] != "no-new-privileges"
 
 
-def _limits(host: Mapping[str, Any]) -> Iterator[str]:
-    for name in host.get("Sysctls", ()):
-        if not _NAMESPACED.fullmatch(name):
-            yield f"--sysctl {name}"
+def _limits(host: Mapping[str, Any], most_memory: int) -> Iterator[str]:
     if (runtime := host.get("Runtime", "nvidia")) != "nvidia":
         yield f"--runtime {runtime}"
+    if most_memory and not 0 < host.get("Memory", most_memory) <= most_memory:
+        yield f"--memory {host['Memory']}"
     # Twice the memory is what an engine gives by itself.
     if "MemorySwap" in host and not 0 < host["MemorySwap"] <= 2 * host.get("Memory", 0):
         yield f"--memory-swap {host['MemorySwap']}"
@@ -206,7 +264,7 @@ def _is_node(path: str) -> bool:
 def _shown(host: Mapping[str, Any]) -> Iterator[tuple[str, str, bool]]:
     """Each mount in its words, the place of the device that it shows, and whether more than reading is asked for.
 
-    Volumes are the engine's, and no place of the device.
+    Volumes are the engine's, and no place of the device (`with_own_volumes`).
     """
     for bind in host.get("Binds", ()):
         source, _, rest = bind.partition(":")

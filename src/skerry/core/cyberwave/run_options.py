@@ -23,6 +23,11 @@ _DEVICE_RULE = re.compile(r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}")
 
 _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
+_LARGEST = (1 << 63) - 1
+"""Of the numbers that an engine takes."""
+
+_PORT = re.compile(r"[0-9]{1,5}")
+
 _OURS = (
     "name", "detach", "rm", "restart", "interactive", "tty", "pull", "cidfile", "init", "quiet", "attach", "sig-proxy", "detach-keys",
     "stop-timeout", "log-driver", "log-opt", "disable-content-trust", "no-healthcheck", "health-cmd", "health-interval",
@@ -72,7 +77,7 @@ def parsed(params: Sequence[str]) -> RunOptions:
         files=tuple(found.env_file or ()),
         networks=tuple(found.network or ()),
         privileged=found.privileged,
-        gpus=found.gpus or "",
+        gpus=_gpus(found.gpus or ""),
         host=host,
         config=_config(found),
         ignored=tuple(f"--{name}" for name in _OURS if getattr(found, name.replace("-", "_"))),
@@ -109,7 +114,7 @@ def _variables(items: Iterable[str]) -> dict[str, str | None]:
     found: dict[str, str | None] = {}
     for item in items:
         name, equals, value = item.partition("=")
-        if not name or re.search(r"\s", name):
+        if not name or re.search(r"\s", name) or "\0" in item:
             raise InvalidInput(f"params: «{item:.80}» is no NAME=VALUE")
         found[name] = value if equals else None
     return found
@@ -158,11 +163,8 @@ def _maps(found: argparse.Namespace) -> dict[str, object]:
 
 def _port_inside(text: str) -> str:
     port, _, protocol = text.partition("/")
-    if (
-        not port.isdecimal()
-        or not 0 < int(port) < 65536
-        or protocol not in ("", "tcp", "udp", "sctp")
-    ):
+    is_port = _PORT.fullmatch(port) is not None and 0 < int(port) < 65536
+    if not is_port or protocol not in ("", "tcp", "udp", "sctp"):
         raise InvalidInput(f"params: «{text:.80}» is no port like 8080 or 53/udp")
     return f"{int(port)}/{protocol or 'tcp'}"
 
@@ -202,8 +204,8 @@ def _limit(text: str) -> dict[str, object]:
     name, _, numbers = text.partition("=")
     soft, _, hard = numbers.partition(":")
     try:
-        return {"Name": name, "Soft": int(soft), "Hard": int(hard or soft)}
-    except ValueError as error:
+        return {"Name": name, "Soft": _number(soft), "Hard": _number(hard or soft)}
+    except InvalidInput as error:
         raise InvalidInput(f"params: --ulimit «{text:.80}» is no NAME=SOFT[:HARD]") from error
 
 
@@ -248,21 +250,34 @@ def _size(text: str) -> int:
     match = _SIZE.fullmatch(text.strip())
     if match is None:
         raise InvalidInput(f"params: «{text:.80}» is no size like 512m")
-    return int(float(match[1]) * _FACTORS[match[2].lower()])
+    return _bounded(float(match[1]) * _FACTORS[match[2].lower()], text)
 
 
 def _number(text: str) -> int:
     try:
-        return int(text)
+        return _bounded(int(text), text)
     except ValueError as error:
         raise InvalidInput(f"params: «{text:.80}» is no whole number") from error
 
 
 def _processors(text: str) -> int:
     try:
-        return round(float(text) * 1e9)
+        return _bounded(float(text) * 1e9, text)
     except ValueError as error:
         raise InvalidInput(f"params: --cpus «{text:.80}» is no number") from error
+
+
+def _gpus(text: str) -> str:
+    """«all» and their like, or how many."""
+    if text.isdecimal():
+        return str(_number(text))
+    return text
+
+
+def _bounded(number: float, text: str) -> int:
+    if not abs(number) <= _LARGEST:  # nor is what is no number at all
+        raise InvalidInput(f"params: «{text:.80}» is larger than any number that an engine takes")
+    return round(number)
 
 
 _LISTS = (

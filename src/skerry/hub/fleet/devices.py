@@ -23,7 +23,7 @@ from skerry.hub.fleet.commands import Commands, read_command, read_commands
 from skerry.hub.fleet.covering import is_for
 from skerry.hub.fleet.device_history import read_history
 from skerry.hub.fleet.device_views import device_outlines, device_views, find_device
-from skerry.hub.fleet.edge_orders import check_order
+from skerry.hub.fleet.edge_orders import check_order, needs
 from skerry.hub.fleet.fingerprints import assign, told_by
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.reservations import new_row, void_token
@@ -41,7 +41,6 @@ from skerry.kit.nearest import did_you_mean
 from skerry.kit.one_line import one_line
 from skerry.wire.devices import (
     DEVICE_STATES,
-    EDGE_ORDERS,
     CommandView,
     DeviceDetail,
     DevicePage,
@@ -240,6 +239,7 @@ class Devices:
         Given again with the same request it is the same order. Raises NotFound, InvalidInput, TooLarge, Refused.
         """
         check_order(name, asked, ttl)
+        needed, what = needs(asked.action)
 
         def work(connection: Connection) -> tuple[str, CommandView]:
             locks.of_fleet(connection)
@@ -247,9 +247,9 @@ class Devices:
             [view] = device_views(connection, {}, self._clock.wall_ns(), [device_id])
             if view.state in {"registered", "draining", "decommissioned"}:
                 raise Refused(f"cannot order device «{view.name}»: it is {view.state}")
-            if view.inventory is None or EDGE_ORDERS not in view.inventory.capabilities:
+            if view.inventory is None or needed not in view.inventory.capabilities:
                 raise Refused(
-                    f"cannot order device «{view.name}»: its agent takes no orders about twins. Update it."
+                    f"cannot order device «{view.name}»: its agent takes no {what}. Update it."
                 )
             return device_id, self._commands.order(connection, device_id, asked, by, ttl)
 

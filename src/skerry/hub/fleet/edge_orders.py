@@ -6,7 +6,16 @@ from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, decoded
 from skerry.kit.errors import InvalidInput, TooLarge
 from skerry.kit.one_line import one_line
-from skerry.wire.devices import ABOUT_A_TWIN, EdgeOrder
+from skerry.wire.devices import (
+    ABOUT_A_TWIN,
+    DRIVER_STARTS,
+    EDGE_ORDERS,
+    SAID_TO_DRIVERS,
+    SAID_TO_WORKERS,
+    TOPIC_ORDERS,
+    EdgeAction,
+    EdgeOrder,
+)
 
 ORDER_TTL = 60.0
 """Seconds for which one stands: a robot must not move hours later."""
@@ -35,6 +44,17 @@ def check_order(device: str, asked: EdgeOrder, ttl: float) -> None:
         )
     if asked.action == "twin_command":
         _check_command(what, message)
+    if asked.action in SAID_TO_WORKERS:
+        _check_workflow(what, asked.action, message)
+
+
+def needs(action: EdgeAction) -> tuple[str, str]:
+    """Which capability an agent must have told to be ordered to, and what it takes with it, for people."""
+    if action == "start_driver":
+        return DRIVER_STARTS, f"orders to «{action}»"
+    if action in (SAID_TO_DRIVERS | SAID_TO_WORKERS) - {"twin_command"}:
+        return TOPIC_ORDERS, f"orders to «{action}»"
+    return EDGE_ORDERS, "orders about twins"
 
 
 def _check_command(what: str, message: Body) -> None:
@@ -46,8 +66,20 @@ def _check_command(what: str, message: Body) -> None:
         )
 
 
+def _check_workflow(what: str, action: EdgeAction, message: Body) -> None:
+    workflow, execution = message.get("workflow_uuid"), message.get("execution_uuid")
+    if not isinstance(workflow, str) or not is_uuid(workflow):
+        raise InvalidInput(
+            f"{what}: «workflow_uuid» is to be a workflow's UUID, in lower case and with dashes"
+        )
+    if not isinstance(execution or "", str) or (action == "cancel_workflow" and not execution):
+        raise InvalidInput(f"{what}: «execution_uuid» is to be that of a run, a text")
+
+
 def told_of(asked: EdgeOrder) -> str:
     """For the audit log: what, and to which twin, but not with which values."""
+    if asked.action in SAID_TO_WORKERS:
+        return f"{asked.action}, workflow {decoded(bytes(asked.payload)).get('workflow_uuid')}"
     if asked.action != "twin_command":
         return f"{asked.action}, twin {asked.twin}" if asked.twin else asked.action
     command = str(decoded(bytes(asked.payload)).get("command"))

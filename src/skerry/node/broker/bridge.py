@@ -19,6 +19,7 @@ import msgspec
 
 from skerry.core.cyberwave.gathering import (
     FULL,
+    JOURNAL_FULL,
     SHARE_FULL,
     File,
     Gathered,
@@ -30,7 +31,7 @@ from skerry.core.cyberwave.gathering import (
 )
 from skerry.core.cyberwave.intake import Health, Ping, Reply, Rules
 from skerry.core.cyberwave.thinning import QUIET, Key, Missed, Thinning
-from skerry.gate.journal import GAP, KEPT, QOS, Entry
+from skerry.gate.journal import GAP, HELD, KEPT, QOS, Entry
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
@@ -344,7 +345,7 @@ def _message(entry: Entry) -> Message:
         entry.topic,
         entry.payload,
         counts=bool(flags & KEPT or flags & QOS),
-        gap=bool(flags & GAP),
+        gap=(SHARE_FULL if flags & HELD else JOURNAL_FULL) if flags & GAP else "",
     )
 
 

@@ -1,6 +1,7 @@
 """Each publisher's share of the node's store: who has more is held at the gate, and others go on.
 
-What was acknowledged, or is in the gate's journal, is stored all the same: nothing that counts is dropped here.
+What was acknowledged, or is in the gate's journal, is stored all the same: nothing that counts is dropped here. The gate
+leaves out and counts what nobody can refuse (events with QoS 0), and refuses the rest that counts, or lets it wait.
 """
 
 from __future__ import annotations
@@ -52,6 +53,9 @@ class Shares:
         self._clock = clock
         self._records, self._files = Filling(SHARE), Filling(SHARE)
         self._added = Bell()
+        self._said: frozenset[str] | None = frozenset()
+        """Whom the gate was told to hold; None: it is not known whether it has heard it."""
+        self._untold: set[str] = set()
 
     def has_files_full(self, source: str) -> bool:
         """Whether its contents are left out, but for those that count."""
@@ -74,18 +78,19 @@ class Shares:
 
     async def follow(self, gate: Gate) -> None:
         """Tells the gate whom to hold, and when no more; for ever. Raises Refused, Transient."""
-        seen, held = 0, frozenset[str]()
+        seen = 0
         while True:
             seen = await self._added.after(seen)
             while True:
-                newly = self._judged()
+                self._untold |= self._judged()
                 now = self._records.full | self._files.full
-                if now != held:
+                if now != self._said:
+                    self._said = None
                     await gate.hold(now)
-                    held = now
-                for source in sorted(newly):
-                    await self._tell(source)
-                if not held:
+                    self._said = now
+                while self._untold:
+                    await self._tell(self._untold.pop())
+                if not now:
                     break
                 await self._clock.sleep(_LOOK_AGAIN)
 
@@ -99,7 +104,7 @@ class Shares:
     async def _tell(self, source: str) -> None:
         words = (
             f"«{source}» has published more than its share of what this node can keep for its hub: until that has taken "
-            "some, what counts waits at the gate or is refused, and the rest is left out and counted"
+            "some, what it wants acknowledged waits at the gate or is refused, and the rest is left out and counted"
         )
         log.warning("%s", words)
         try:

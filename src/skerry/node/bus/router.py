@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
 import skerry
 from skerry.kit.bell import Bell
+from skerry.kit.errors import InvalidInput
 from skerry.node.contracts.cyberwave import ROUTER
-from skerry.node.device_workloads import own_assignment
-from skerry.node.ports import Launch
-from skerry.wire.codec import encode
+from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.ports import Launch, ProcessLaunch
+from skerry.wire.codec import decode, encode
 from skerry.wire.data_bus import PORT, BusOrder, ChannelRule, Ring
+from skerry.wire.extras import installing
 from skerry.wire.workload import (
     Assignment,
     ProcessSpec,
@@ -31,6 +34,15 @@ from skerry.wire.workload import (
 )
 
 HERE = "127.0.0.1"
+
+_BEHIND_PORT = 5
+"""Where the addresses stand in the child's command."""
+
+_ORDER = 4
+"""Where the order stood in that of `python -I -m skerry.runners.zenoh ORDER`."""
+
+_PROGRAM = "skerry.runners.zenoh"
+"""Stands in the assignment for the child's file, which is another with each release: what runs goes on over an upgrade."""
 
 _CHILD = Path(skerry.__file__).parent / "runners" / "zenoh" / "__main__.py"
 
@@ -59,10 +71,11 @@ def has_zenoh() -> bool:
 
 
 class BusWorkloads:
-    """Implements `twin_ports.DeviceWorkloads`."""
+    """Implements `twin_ports.DeviceWorkloads`. `usual` makes the launch of any workload."""
 
-    def __init__(self, plan: BusPlan, *, zenoh: bool) -> None:
+    def __init__(self, plan: BusPlan, usual: LaunchFor, *, zenoh: bool) -> None:
         self.told = Bell()
+        self._usual = usual
         self._zenoh = zenoh
         self._plan = plan
         self._twins: Sequence[str] = ()
@@ -121,8 +134,10 @@ class BusWorkloads:
     def wanted(self) -> Sequence[Assignment]:
         return self._wanted
 
-    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - the usual one does
-        return None
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        if not self.is_local(assignment.workload):
+            return None
+        return router_launch(self._usual(assignment, instance))
 
     def is_local(self, workload: str) -> bool:
         return workload == ROUTER
@@ -135,7 +150,27 @@ def command(order: BusOrder) -> list[str]:
     """The child's: the order, if anything is recorded, and where its router listens. Who only routes reads no JSON."""
     recording = order.rules or order.directories
     router = [] if order.port is None else [str(order.port), *order.hosts]
-    return ["python", "-I", str(_CHILD), encode(order).decode() if recording else "", *router]
+    return ["python", "-I", _PROGRAM, encode(order).decode() if recording else "", *router]
+
+
+def router_launch(usual: Launch) -> Launch:
+    """The router's launch with this release's child, also of an assignment that another release has left. Raises InvalidInput."""
+    assert isinstance(usual, ProcessLaunch)  # noqa: S101 - as its spec says
+    return msgspec.structs.replace(usual, command=child_command(usual.command))
+
+
+def child_command(words: Sequence[str]) -> tuple[str, ...]:
+    """The command of an assignment as it is started. Raises InvalidInput."""
+    python, isolated, _, *rest = _as_now(words)
+    return (python, isolated, str(_CHILD), *rest)
+
+
+def _as_now(words: Sequence[str]) -> Sequence[str]:
+    """A command as `command` makes it; one of a release that had the whole order in JSON is translated. Raises InvalidInput."""
+    if len(words) <= _ORDER or words[2] != "-m":
+        return words
+    order = decode(words[_ORDER].encode(), BusOrder, "what is asked of the data bus")
+    return [words[0], *command(order)[1:]]
 
 
 def _spec(order: BusOrder) -> WorkloadSpec:
@@ -151,14 +186,16 @@ def _spec(order: BusOrder) -> WorkloadSpec:
 
 
 def _hosts_of(*assignments: Assignment | None) -> list[str]:
-    """As `command` has them, behind the port."""
+    """As `command` has them, behind the port. Of what cannot be read nobody knows any."""
     processes = [one.spec.process for one in assignments if one is not None]
-    return [host for process in processes if process for host in process.command[5:]]
+    with suppress(InvalidInput):
+        return [host for one in processes if one for host in _as_now(one.command)[_BEHIND_PORT:]]
+    return []
 
 
 def _problem(plan: BusPlan, *, zenoh: bool) -> str:
     if plan.router and not zenoh:
-        return "the data bus has no Zenoh router. Install it with: pip install skerry[zenoh]"
+        return f"the data bus has no Zenoh router. {installing('zenoh')}"
     if plan.rules and not plan.router and not plan.directories:
         return "nothing of the data bus is recorded: cyberwave.record needs cyberwave.zenoh_router"
     return ""

@@ -20,6 +20,9 @@ ROUTER = "cyberwave-zenoh"
 
 MQTT_HOST = "CYBERWAVE_MQTT_HOST"
 
+LISTENING = "NET_RAW"
+"""The capability that no driver and no worker is left: in the device's network it hears the tokens of all others."""
+
 CONFIG_INSIDE = "/app/.cyberwave"
 """The configuration directory as drivers and workers see it."""
 

@@ -15,6 +15,7 @@ from skerry.core.cyberwave.knobs import Knobs
 from skerry.core.cyberwave.names import said_prefix, worker_container
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    LISTENING,
     MEMORY_INSIDE,
     MODELS_INSIDE,
     STATUS_INSIDE,
@@ -198,6 +199,7 @@ def _container(plan: WorkerPlan) -> ContainerSpec:
         network="host",
         user=plan.user or None,
         gpus="all" if plan.gpu else None,
+        cap_drop=[LISTENING],
     )
 
 

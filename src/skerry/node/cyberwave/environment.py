@@ -12,6 +12,7 @@ from __future__ import annotations
 import platform
 import secrets
 from collections.abc import Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -71,12 +72,14 @@ class EnvironmentRoom:
         self.presence = PresenceRows(
             entities, config.environment, self._serves, clock, parts.host.chance
         )
-        self.commands = TwinCommands(gate.link, self._serves, gate.prefix, clock)
-        workflows = WorkflowFiles(
+        self._workflows = workflows = WorkflowFiles(
             rows, entities, opened.state, config.environment, self._twins.uuids,
             directory=directory.path / SCRIPTS, disk=disk, clock=clock,
             look_every=knobs_of(config.variables).workflow_interval,
         )  # fmt: skip
+        self.commands = TwinCommands(
+            gate.link, self._serves, lambda one: one in workflows.workflows, gate.prefix, clock
+        )
         said = HeardHealth(gate.link, self.presence, clock)
         self._broker = BrokerAlerts(
             gate.broker, self._alerts, self._twins.uuids, self._twins.changed, clock
@@ -118,6 +121,10 @@ class EnvironmentRoom:
     async def close(self) -> None:
         """Ends the answers."""
         await self._rest.stop()
+
+    def written(self) -> list[Path]:
+        """Its files in the configuration directory, also those of an agent before this one."""
+        return [*self._files.written(), *self._workflows.written()]
 
     @property
     def sources(self) -> Sequence[DeviceWorkloads]:

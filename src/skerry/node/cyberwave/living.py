@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from skerry.kit.bell import Bell
 from skerry.kit.errors import SkerryError, Transient
 from skerry.node.broker.granting import Granting
+from skerry.node.bus.router import router_launch
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.contracts.cyberwave_worker import WORKER_PREFIX
+from skerry.node.device_workloads import LaunchFor
 from skerry.node.drivers.launches import PREFIX
 from skerry.node.ports import Launch
 from skerry.node.store.instances import ActualWorkload, Instance
@@ -30,18 +32,21 @@ def running_of(rows: Mapping[str, ActualWorkload], boot_id: str) -> Mapping[str,
 class LeftRunning:
     """The drivers and workers of an environment that cannot be told yet: they go on as they were started, and none starts.
 
-    Implements `twin_ports.DeviceWorkloads`.
+    But the router, which knows nobody. `usual` makes the launch of any workload. Implements `twin_ports.DeviceWorkloads`.
     """
 
-    def __init__(self, running: Callable[[], Mapping[str, Assignment]]) -> None:
+    def __init__(self, running: Callable[[], Mapping[str, Assignment]], usual: LaunchFor) -> None:
         self.told = Bell()
         self._running = running
+        self._usual = usual
 
     def wanted(self) -> Sequence[Assignment]:
         return [one for one in self._running().values() if _is_program(one)]
 
-    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - of none
-        if not _is_program(assignment) or assignment.workload == ROUTER:
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        if assignment.workload == ROUTER:
+            return router_launch(self._usual(assignment, instance))
+        if not _is_program(assignment):
             return None
         raise Transient(
             f"cannot start workload «{assignment.workload}»: this device's environment is not known yet"

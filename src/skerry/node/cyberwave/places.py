@@ -22,6 +22,7 @@ from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
 from skerry.node.cyberwave.wiring import CyberwaveParts
+from skerry.node.models.layout import DIRECTORY, DIRECTORY_MODE, models_root
 from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
@@ -145,6 +146,16 @@ def config_directory(
     disk = disk_for(path, outside.note)
     found = ConfigDirectory(path, own, host, disk, clock, store)
     return found, LEGACY if usual else None
+
+
+def lead_to_models(
+    directory: ConfigDirectory, data_dir: Path, outside: Outside, disk: Disk
+) -> None:
+    """Makes the models' cache, and the link to it where documentation says that models are. Raises OSError."""
+    cache = models_root(data_dir)
+    disk.make_directory("cyberwave.models", cache, DIRECTORY_MODE)
+    outside.note_link(directory.path / DIRECTORY, cache)
+    directory.lead(DIRECTORY, cache)
 
 
 def _in_memory(parts: CyberwaveParts) -> Path:

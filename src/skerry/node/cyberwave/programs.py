@@ -95,7 +95,7 @@ class Programs:
         self._parts, self._gate, self._twins = parts, gate, twins
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
         self._engine = EngineQuestions(parts.containers)
-        self.bus = BusWorkloads(self._bus_plan(), zenoh=has_zenoh())
+        self.bus = BusWorkloads(self._bus_plan(), parts.usual, zenoh=has_zenoh())
         self.worker = self._worker()
         log_of = partial(log_path, parts.settings.data_dir)
         self.log_owners = LogOwners(log_of, parts.host.clock, RealDisk())
@@ -128,12 +128,14 @@ class Programs:
     def shown(self) -> list[TwinDriver]:
         """The twins with their drivers, for people."""
         marks = self.room.watch.marks()
+        problems = {one.twin: one.text for one in self.drivers.troubles}
         return [
             TwinDriver(
                 one.uuid,
                 str(one.body.get("name") or one.uuid),
                 self.driver_of(one.uuid) or "",
                 marks[one.uuid].since if one.uuid in marks else None,
+                problems.get(one.uuid, ""),
             )
             for one in self._twins.served()
         ]

@@ -14,13 +14,13 @@ import logging
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
+from pathlib import Path
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
-from skerry.kit.bell import Bell
-from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.kit.tasks import Guard, Loops, Tasks
+from skerry.kit.errors import Refused, Transient
+from skerry.kit.tasks import Guard, Loops, Tasks, attempted
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BROKER, BrokerWorkloads
 from skerry.node.broker.granting import Granting
@@ -35,16 +35,16 @@ from skerry.node.cyberwave.places import (
     config_directory,
     device_memory,
     gate_plan,
+    lead_to_models,
     prepare,
     set_log_level,
     shared_places,
 )
 from skerry.node.cyberwave.programs import GateSide
 from skerry.node.cyberwave.wiring import CyberwaveParts
-from skerry.node.models.layout import DIRECTORY, models_root
+from skerry.node.cyberwave.wishes import Wishes
 from skerry.node.outside import Outside
-from skerry.node.ports import Launch
-from skerry.node.twin_ports import DeviceWorkloads, Told
+from skerry.node.twin_ports import Told
 from skerry.node.twins.known_config import ENVIRONMENT
 from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
@@ -61,17 +61,16 @@ log = logging.getLogger(__name__)
 
 
 class CyberwaveRoom:
-    """Built at the agent's start; `open` comes before anything is started, then `follow`. Implements `DeviceWorkloads`."""
+    """Built at the agent's start; `open` comes before anything is started, then `follow`."""
 
     def __init__(self, parts: CyberwaveParts) -> None:
-        self.told = Bell()
         self._parts = parts
         self._plan = gate_plan(parts)
         self._outside = Outside(parts.settings.data_dir, parts.host.disk)
         self.directory, self._legacy = config_directory(parts, self._outside)
         self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
-        self._left = LeftRunning(self._running)
-        self._sources: list[DeviceWorkloads] = [self.broker]
+        self._left = LeftRunning(self._running, parts.usual)
+        self.wishes = Wishes(self.broker)
         self.tokens: Granting
         self.bridge: Bridge
         self.link: GateLink
@@ -86,11 +85,10 @@ class CyberwaveRoom:
 
         What cannot be had yet (a disk is full, a row cannot be read) is tried again; until then what runs goes on.
         """
-        try:
-            await self._open()
-        except (OSError, Transient) as error:
-            log.warning("drivers are not served yet, trying again: %s", error)
-            self._serve(self._left)
+        told = "drivers are not served yet, trying again"
+        # Refused are the device's own settings. What the hub may have written keeps no agent from hearing it.
+        if not await attempted(told, self._open, passing=(Refused,)):
+            self.wishes.serve(self._left)
 
     async def _open(self) -> None:
         parts, plan, clock = self._parts, self._plan, self._parts.host.clock
@@ -98,11 +96,11 @@ class CyberwaveRoom:
         secret = prepare(plan, parts.host.disk)
         self._shared = await asyncio.to_thread(self._make_shared)
         self.tokens = Granting(secret, plan.run / "tokens", parts.host.disk)
-        self._living = LivingGrants(self.tokens, self.launch_for)
+        self._living = LivingGrants(self.tokens, self.wishes.launch_for)
         config = await self.directory.open(self._legacy)
-        models = models_root(parts.settings.data_dir.absolute())
-        self._outside.note_link(self.directory.path / DIRECTORY, models)
-        self.directory.lead(DIRECTORY, models)
+        self._note(self.directory.made(self._legacy))
+        data_dir = parts.settings.data_dir.absolute()
+        lead_to_models(self.directory, data_dir, self._outside, parts.host.disk)
         set_log_level(config.variables)
         record = recordings(parts.settings.cyberwave.record)
         shares = Shares(self._room(), clock)
@@ -112,13 +110,9 @@ class CyberwaveRoom:
         )
         self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
         self.pongs = Pongs(self.link, self._prefix, clock)
+        await self._try_environment()
         try:
-            await self._open_environment()
-        except (InvalidInput, OSError, Transient) as error:  # nothing else here waits for it
-            log.warning("no twins are served, trying again: %s", error)
-            self._serve(self._left)
-        try:
-            self._living.restore(parts.instances.load())
+            self._restore()
         except OSError as error:
             log.warning("cannot tell the gate of tokens, trying again: %s", error)
         self._is_open = True
@@ -156,6 +150,7 @@ class CyberwaveRoom:
         while not self._is_open and not await guard.run(self._open):
             pass
         loops = Loops(tasks, clock, chance)
+        loops.start(partial(self.wishes.follow, clock), name="the device's own wishes")
         loops.start(self.link.keep, name="gate")
         loops.start(partial(self.broker.follow, self._parts.host.clock), name="broker")
         loops.start(partial(self.bridge.run, self.link), name="what drivers publish")
@@ -186,16 +181,6 @@ class CyberwaveRoom:
         if self.environment is not None:
             await self.environment.close()
         self.link.close()
-
-    def wanted(self) -> Sequence[Assignment]:
-        return [wish for source in self._sources for wish in source.wanted()]
-
-    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
-        found = (source.launch_for(assignment, instance) for source in self._sources)
-        return next((launch for launch in found if launch is not None), None)
-
-    def is_local(self, workload: str) -> bool:
-        return any(source.is_local(workload) for source in self._sources)
 
     def health(self, twin: str, payload: bytes, at: int) -> None:
         """As `broker.bridge.Heard`."""
@@ -234,6 +219,11 @@ class CyberwaveRoom:
         """What the device's topics begin with now."""
         return said_prefix(self.directory.config.variables)
 
+    async def _try_environment(self) -> None:
+        """Nothing else here waits for it, and no row of the hub's may keep the agent from its hub."""
+        if not await attempted("no twins are served, trying again", self._open_environment):
+            self.wishes.serve(self._left)
+
     async def _open_environment(self) -> None:
         config = self.directory.config
         if not config.environment:
@@ -242,19 +232,42 @@ class CyberwaveRoom:
                     "no environment is known, so no driver is started: set cyberwave.environment, or write %s",
                     self.directory.path / ENVIRONMENT,
                 )
-            self._serve(*([self._left] if self.directory.in_doubt else []))
+            self.wishes.serve(*([self._left] if self.directory.in_doubt else []))
             return
         gate = GateSide(self._plan, self.broker, self._shared, self.link, self.tokens, self._prefix)
         rows = (await self._parts.shared.open()).rows
         entities = await self._parts.shared.entities()
         room = EnvironmentRoom(self._parts, self.directory, gate, rows, entities)
         await room.open()
-        self._serve(*room.sources)
+        self._note(room.written())
+        self.wishes.serve(*room.sources)
         self.environment = room
 
-    def _serve(self, *sources: DeviceWorkloads) -> None:
-        self._sources = [self.broker, *sources]
-        self.told.ring()
+    async def _take_environment(self) -> None:
+        """Serves it as soon as it can; what runs then has its tokens before anything else is started. Safe to repeat."""
+        if self.environment is None:
+            await self._open_environment()
+        self._restore()
+
+    def _restore(self) -> None:
+        """While nobody can say what is served, the gate's file of before holds. Raises OSError."""
+        if self._is_known:
+            self._living.restore(self._parts.instances.load())
+
+    @property
+    def _is_known(self) -> bool:
+        """Whether the programs of the environment can be told."""
+        return not self.wishes.serves(self._left)
+
+    def _note(self, files: Sequence[Path]) -> None:
+        """Files of the node, which agents of an older release did not note; the next start tries again what cannot be noted now."""
+        for file in files:
+            try:
+                self._outside.note(file)
+            except OSError as error:
+                log.warning(
+                    "cannot note for the erasure of this node that it wrote %s: %s", file, error
+                )
 
     async def _follow_environment(self, loops: Loops) -> None:
         """Serves the twins of the environment from when it is known on; another one later is for the next start."""
@@ -264,10 +277,8 @@ class CyberwaveRoom:
         seen = 0
         while self.environment is None:
             seen = await self.directory.changed.after(seen)
-            while not await guard.run(self._open_environment):
+            while not await guard.run(self._take_environment):
                 pass
-        for source in self._sources:
-            loops.start(partial(self._relay, source), name="the device's own wishes")
         self.environment.follow(loops)
         held = self.environment.config
         while True:
@@ -278,12 +289,6 @@ class CyberwaveRoom:
                     "environment or fingerprint has changed in %s: the twins of environment %s are served until the node starts again",
                     self.directory.path, held.environment,
                 )  # fmt: skip
-
-    async def _relay(self, source: DeviceWorkloads) -> None:
-        seen = 0
-        while True:
-            seen = await source.told.after(seen)
-            self.told.ring()
 
     async def _tell_tokens(self) -> None:
         """What could not be told is told when this begins anew."""
@@ -296,5 +301,6 @@ class CyberwaveRoom:
         seen = 0
         while True:
             seen = await self._parts.supervisor.news.after(seen)
-            self._living.match(self._parts.instances.load())
+            if self._is_known:
+                self._living.match(self._parts.instances.load())
             await self._parts.host.clock.sleep(_REST)

@@ -72,7 +72,7 @@ class CyberwaveOnDemand:
             from skerry.node.cyberwave.room import CyberwaveRoom  # noqa: PLC0415 - most nodes have no twins
 
             self._built = CyberwaveRoom(parts)
-            book.sources = [self._built]
+            book.sources = [self._built.wishes]
 
     async def open(self) -> None:
         """Before anything is started: what is not known by then counts as not wanted. Raises Refused."""

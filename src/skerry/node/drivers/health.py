@@ -67,10 +67,11 @@ class BootstrapHealth:
         self._is_over = False
         self._heard = self._waived = False
 
-    def holds(self) -> bool:
-        """Whether a first driver has to wait, so that the device is heard of before it."""
-        waited = self._clock.monotonic_ns() - self._began
-        return not (self._heard or self._is_over or waited >= PATIENCE * NS)
+    def holds(self) -> float:
+        """Seconds that a first driver has to wait at most, so that the device is heard of before it; 0: it has not."""
+        if self._heard or self._is_over:
+            return 0.0
+        return max(0.0, PATIENCE - (self._clock.monotonic_ns() - self._began) / NS)
 
     def again(self) -> None:
         """Everything starts anew: until a driver runs, the device speaks for itself."""

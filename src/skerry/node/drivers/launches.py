@@ -13,9 +13,11 @@ from pathlib import Path
 import msgspec
 from msgspec.structs import replace
 
+from skerry.core.cyberwave.run_options import RunOptions
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
+    LISTENING,
     MEMORY_INSIDE,
     DriverFacts,
     Surroundings,
@@ -255,7 +257,14 @@ def _container(plan: DriverPlan) -> ContainerSpec:
         network=plan.network or None,
         privileged=options.privileged,
         gpus=None if not gpus else int(gpus) if gpus.isdecimal() else "all",
+        cap_drop=[] if _hears_all(options) else [LISTENING],
     )
+
+
+def _hears_all(options: RunOptions) -> bool:
+    """Whether it asks for what its neighbours say on the network: only one that is trusted comes that far."""
+    added = {name.upper().removeprefix("CAP_") for name in options.host.get("CapAdd", ())}
+    return options.privileged or bool(added & {LISTENING, "ALL"})
 
 
 def _host(plan: DriverPlan, device: Device, environment: Mapping[str, str]) -> Body:

@@ -37,12 +37,12 @@ log = logging.getLogger(__name__)
 class OrderSources(msgspec.Struct, frozen=True):
     """What a start waits for.
 
-    `holds`: nobody has heard of the device yet. `router` is the router that is wanted, if one is, and `drivers` are the
+    `holds`: for how many seconds more drivers wait for somebody to hear of the device. `router` is the router that is wanted, if one is, and `drivers` are the
     drivers; `down` says why a driver is not to be started at all. `running` are the assignments of what runs, by workload.
     """
 
     served: Callable[[], Sequence[Served]]
-    holds: Callable[[], bool]
+    holds: Callable[[], float]
     router: Callable[[], Assignment | None]
     drivers: Callable[[], Sequence[Assignment]]
     down: Callable[[Assignment], str]
@@ -96,7 +96,11 @@ class StartOrder:
         return min(self._due, default=None)
 
     def _sign_of_life(self) -> str:
-        return UNHEARD if self._sources.served() and self._sources.holds() else ""
+        left = self._sources.holds() if self._sources.served() else 0.0
+        if left <= 0:
+            return ""
+        self._due.append(left)
+        return UNHEARD
 
     def _router(
         self, statuses: Mapping[str, WorkloadStatus], running: Mapping[str, Assignment]

@@ -17,7 +17,14 @@ from msgspec.structs import replace
 from skerry.core.cyberwave import linking
 from skerry.core.cyberwave.drivers import Driver, chosen, tagged
 from skerry.core.cyberwave.names import PREFIXES, driver_container, sdk_prefix
-from skerry.core.cyberwave.privileges import another_program, asked, foreign_start, trusted_by
+from skerry.core.cyberwave.privileges import (
+    another_program,
+    asked,
+    foreign_start,
+    trusted_by,
+    volumes,
+    with_own_volumes,
+)
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
@@ -31,6 +38,10 @@ LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
 
 
+OF_ONE = (InvalidInput, Refused, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+"""What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
+
+
 class Trouble(msgspec.Struct, frozen=True):
     """What people are to hear of a twin's driver; `kind` is the alert's. It runs nevertheless with «driver_health»."""
 
@@ -39,6 +50,13 @@ class Trouble(msgspec.Struct, frozen=True):
     text: str
     name: str = ""
     """The driver's container, where that much is known."""
+
+
+def trouble_of(twin: str, error: Exception, name: str = "") -> Trouble:
+    """That its driver cannot be started; errors that explain themselves have the words."""
+    explained = isinstance(error, InvalidInput | Refused)
+    text = str(error) if explained else f"its driver cannot be read: {error!r:.200}"
+    return Trouble(twin, "driver_start_failure", text, name)
 
 
 class DriverPlan(msgspec.Struct, frozen=True):
@@ -95,8 +113,8 @@ def planned(
         try:
             plan = _with_options(plan, twin, device, read)
             placed, remark = _placed(plan, device, networks)
-        except (InvalidInput, Refused) as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error), name))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error, name))
             continue
         remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
@@ -151,8 +169,8 @@ def _choices(
         models = [by_uuid[child].asset for child in dict.fromkeys((*cameras, *attached))]
         try:
             driver = _choice(twin, models, device)
-        except InvalidInput as error:
-            troubles.append(Trouble(twin.uuid, "driver_start_failure", str(error)))
+        except OF_ONE as error:
+            troubles.append(trouble_of(twin.uuid, error))
             continue
         if driver is not None:
             choices.append((twin, driver))
@@ -192,26 +210,30 @@ def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) ->
     """Raises InvalidInput for options that cannot be read, Refused for what the driver may not have."""
     options, driver = parsed(plan.driver.params), plan.driver
     private = [*device.private, device.directory / CREDENTIALS]
-    needed = asked(options, [str(path) for path in private])
+    needed = asked(options, [str(path) for path in private], most_memory=device.limits.memory)
     if driver.command:
         needed = ["command", *needed]
         _check_native(options)
     needed += [f"--env-file {file}" for file in options.files if _inside(file, device) is None]
     registry_id = str(twin.asset.get("registry_id") or "")
     names = trusted_by(driver, registry_id, options)
-    if needed and not set(names) & set(device.trusted):
+    is_trusted = not set(names).isdisjoint(device.trusted)
+    if needed and not is_trusted:
         raise Refused(_not_given(driver, needed, names, another_program(options)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
     variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
-    if needed and not by_asset and (found := foreign_start(variables)):
+    more = needed or (is_trusted and volumes(options))
+    is_command = bool(driver.command)
+    if more and not by_asset and (found := foreign_start(variables, command=is_command)):
         raise Refused(
-            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it would run something else"
+            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it might run something else"
         )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
-    return replace(plan, options=options, variables=known_values)
+    given = options if is_trusted else with_own_volumes(options, twin.uuid)
+    return replace(plan, options=given, variables=known_values)
 
 
 def _prefix_of_its_own(plan: DriverPlan, device: Device) -> str:

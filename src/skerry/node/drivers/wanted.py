@@ -18,12 +18,12 @@ from msgspec.structs import replace
 from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, Refused, SkerryError
+from skerry.kit.errors import Refused, SkerryError
 from skerry.node.contracts.cyberwave import MQTT_HOST
 from skerry.node.drivers.bridging import Bridges, Run, run_command
 from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
-from skerry.node.drivers.plans import DriverPlan, Plans, Trouble, planned
+from skerry.node.drivers.plans import OF_ONE, DriverPlan, Plans, Trouble, planned, trouble_of
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import mode_of
 from skerry.node.ports import Launch
@@ -156,7 +156,7 @@ class DriverWorkloads:
                 await self._find(networks)
                 plans = self._planned()
             plans = await self._bridged(plans)
-            wanted = self._assignments(plans)
+            plans, wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
             self.knows_networks = not plans.undecided
@@ -193,8 +193,8 @@ class DriverWorkloads:
         for plan in plans.drivers:
             try:
                 drivers.append(await self._bridges.bridged(plan, device))
-            except (InvalidInput, Refused) as error:
-                troubles.append(Trouble(plan.twin, "driver_start_failure", str(error), plan.name))
+            except OF_ONE as error:
+                troubles.append(trouble_of(plan.twin, error, plan.name))
         return Plans(drivers, troubles, plans.undecided)
 
     async def _find(self, networks: Collection[str]) -> None:
@@ -209,17 +209,17 @@ class DriverWorkloads:
                 if name not in self._networks:
                     log.warning("cannot tell how network %s reaches this node: %s", name, error)
 
-    def _assignments(self, plans: Plans) -> dict[str, Assignment]:
-        sources, device = self._sources, self._sources.device()
+    def _assignments(self, plans: Plans) -> tuple[Plans, dict[str, Assignment]]:
+        """With the plans of which one could be made."""
         running = self._running()
-        if sources.barred():
+        if self._sources.barred():
             made = running
         else:
-            made = {plan.name: self._made(plan, device) for plan in plans.drivers}
+            plans, made = self._made(plans)
             made |= {
                 plan.name: running[plan.name] for plan in plans.undecided if plan.name in running
             }
-        return {name: self._intended(one) for name, one in sorted(made.items())}
+        return plans, {name: self._intended(one) for name, one in sorted(made.items())}
 
     def _running(self) -> dict[str, Assignment]:
         """Those of drivers."""
@@ -229,7 +229,19 @@ class DriverWorkloads:
             if name.startswith(PREFIX) and one.local.recipe
         }
 
-    def _made(self, plan: DriverPlan, device: Device) -> Assignment:
+    def _made(self, plans: Plans) -> tuple[Plans, dict[str, Assignment]]:
+        device, drivers, troubles = self._sources.device(), [], list(plans.troubles)
+        made: dict[str, Assignment] = {}
+        for plan in plans.drivers:
+            try:
+                made[plan.name] = self._assignment(plan, device)
+            except OF_ONE as error:
+                troubles.append(trouble_of(plan.twin, error, plan.name))
+            else:
+                drivers.append(plan)
+        return Plans(drivers, troubles, plans.undecided), made
+
+    def _assignment(self, plan: DriverPlan, device: Device) -> Assignment:
         files = [self._sources.file(uuid) for uuid in (plan.twin, *plan.children)]
         # A link counts: without it the driver would be another one, with it none is started (`Views.check`).
         there = [str(path) for path in files if (mode := mode_of(path)) and not stat.S_ISDIR(mode)]

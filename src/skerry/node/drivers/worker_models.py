@@ -31,9 +31,10 @@ def mounted(place: Path, names: Collection[str], owner: Owner | None, disk: Disk
             path.mkdir()
             _own(path, owner)
     manifest = place / MANIFEST
-    if not names or not _is(manifest, stat.S_ISREG):
+    if not names and not _is(manifest, stat.S_ISDIR):
         manifest.unlink(missing_ok=True)
-    if names and not manifest.exists():
+    if names and not _is(manifest, stat.S_ISREG):
+        _remove(manifest)
         os.close(os.open(manifest, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
 
 
@@ -46,10 +47,7 @@ def linked(place: Path, names: Collection[str], view: Path | None, disk: Disk) -
         path = place / name
         if path.is_symlink():
             continue
-        if _is(path, stat.S_ISDIR):
-            shutil.rmtree(path)
-        else:
-            path.unlink(missing_ok=True)
+        _remove(path)
         path.symlink_to(target)
 
 
@@ -57,6 +55,14 @@ def _make(place: Path, owner: Owner | None, disk: Disk) -> None:
     if not place.is_dir():
         disk.make_directory("worker.models", place)
     _own(place, owner)
+
+
+def _remove(path: Path) -> None:
+    """Whatever it is, and nothing that it leads to."""
+    if _is(path, stat.S_ISDIR):
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _own(path: Path, owner: Owner | None) -> None:

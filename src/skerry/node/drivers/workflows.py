@@ -95,6 +95,8 @@ class WorkflowFiles:
         self._written: set[str] = set()
         self._doomed: set[str] = set()
         self._told: tuple[str, ...] = ()
+        self._missing: dict[str, str] = {}
+        """Files that could not be written at the last look, and why."""
 
     async def open(self) -> None:
         """Shares the entity from now on, and knows what was written before."""
@@ -103,6 +105,10 @@ class WorkflowFiles:
         if stored:
             self._written = set(decode(stored.encode(), list[str], "files of workflows"))
         self._know(brought(await self._bodies(), self._twins()))
+
+    def written(self) -> list[Path]:
+        """The files that were written here, also by an agent before this one."""
+        return [self._directory / name for name in sorted(self._written)]
 
     async def follow(self, changes: Sequence[Bell] = ()) -> None:
         """Looks whenever a row, or what rings in `changes`, may be another; for ever."""
@@ -128,15 +134,17 @@ class WorkflowFiles:
         }
         if changed.keys() - self._written:
             await self._remember(self._written | changed.keys())
+        missing: dict[str, str] = {}
         for name, source in changed.items():
             try:
                 await asyncio.to_thread(self._write, name, source)
             except (OSError, Refused) as error:
-                log.warning(
-                    "cannot write %s of workflow %s: %s", name, found.files[name].workflow, error
-                )
+                why = f"cannot write {name} of workflow {found.files[name].workflow}: {error}"
+                log.warning("%s", why)
+                missing[name] = why
             else:
                 log.info("wrote %s, the worker of workflow %s", name, found.files[name].workflow)
+        self._missing = missing
         gone = self._written - found.files.keys()
         for name in gone & self._doomed:
             await asyncio.to_thread(self._remove, name)
@@ -153,7 +161,9 @@ class WorkflowFiles:
             await self.look()
         except (OSError, Refused) as error:
             raise Transient(f"cannot keep the workflows' files: {error}") from error
-        return f"{len(self._written - self._doomed)} workers of {len(self.workflows)} workflows are here"
+        here = self._written - self._doomed - self._missing.keys()
+        answer = f"{len(here)} workers of {len(self.workflows)} workflows are here"
+        return "; ".join((answer, *self._missing.values(), *self._told))
 
     async def remove_workflow_worker(self, files: Sequence[str], workflow: str) -> str:
         """As `twin_ports.Workflows`. What a workflow still brings is back at the next look."""

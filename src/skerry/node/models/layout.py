@@ -27,6 +27,7 @@ METADATA = "metadata.json"
 FILES = ".files"
 PARTS = ".fetching"
 VIEWS = ".views"
+DIRECTORY_MODE = 0o755
 
 
 class Entry(msgspec.Struct, frozen=True):

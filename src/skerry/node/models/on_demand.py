@@ -38,13 +38,17 @@ class ModelsOnDemand:
 
     def want(self, assignments: Iterable[Assignment]) -> None:
         wanted = list(assignments)
-        if self._needs is None and (any(one.models for one in wanted) or self._root.exists()):
+        if self._needs is None and (any(one.models for one in wanted) or self._has_any()):
             self._needs = self._build()
             self._needs.changed, self._needs.told = self.changed, self.told
         names = {one.workload for one in wanted}
         self._wishes = {name: one for name, one in self._wishes.items() if name in names}
         if self._needs is not None:
             self._needs.want(wanted, self._wishes.values())
+
+    def _has_any(self) -> bool:
+        """Whether there is anything to look after: an empty cache is that of a node that never had a model."""
+        return self._root.is_dir() and any(self._root.iterdir())
 
     def amended(self, wish: Assignment) -> Assignment:
         """The assignment without the models that could not be had, where they are only wished for."""

@@ -22,6 +22,7 @@ from skerry.node.models.download import origin_path
 from skerry.node.models.eviction import chosen, hashes, room_of, unneeded
 from skerry.node.models.files import copy_file, sha256_of
 from skerry.node.models.layout import (
+    DIRECTORY_MODE,
     FILES,
     MANIFEST,
     METADATA,
@@ -37,7 +38,6 @@ from skerry.wire.models import ModelFile, ModelSpec
 
 log = logging.getLogger(__name__)
 
-_DIRECTORY_MODE = 0o755
 _FILE_MODE = 0o444
 """Whoever is given a view may read it: a container's user is rarely the node's."""
 
@@ -100,7 +100,7 @@ class ModelStore:
             raise Refused(
                 f"cannot take «{file.name}»: its SHA-256 is {found[:12]}…, the model says {file.sha256[:12]}…"
             )
-        target.parent.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+        target.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         fd = self._disk.open_append("model.open", part)
         try:
             self._disk.sync("model.sync", fd)
@@ -132,10 +132,10 @@ class ModelStore:
         """Makes the view of exactly these models, or makes it anew where its files are not the cache's; notes the use."""
         view = view_of(self.root, models)
         if not self._is_shown(view, models):
-            view.parent.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+            view.parent.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
             new = view.with_name(f"{view.name}.new")
             shutil.rmtree(new, ignore_errors=True)
-            new.mkdir(mode=_DIRECTORY_MODE)
+            new.mkdir(mode=DIRECTORY_MODE)
             manifest = {model.name: self._lay_out(model, new, view) for model in models}
             self._write(new / MANIFEST, encode(manifest), _FILE_MODE)
             if view.exists():
@@ -231,7 +231,7 @@ class ModelStore:
     def _lay_out(self, model: ModelSpec, directory: Path, shown_as: Path) -> Entry:
         """Makes the model's directory in `directory`, which will be called `shown_as`."""
         place = directory / model.name
-        place.mkdir(mode=_DIRECTORY_MODE)
+        place.mkdir(mode=DIRECTORY_MODE)
         for file in model.files:
             try:
                 (place / file.name).hardlink_to(self.path(file))
@@ -249,7 +249,7 @@ class ModelStore:
 
     def _write_manifest(self) -> None:
         entries: Mapping[str, Entry] = dict(sorted(self.entries.items()))
-        self.root.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+        self.root.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
         self._write(self.root / MANIFEST, encode(entries), 0o644)
 
     def _write(self, path: Path, data: bytes, mode: int) -> None:

@@ -1,8 +1,9 @@
-"""Hands commands of the hub's people to the drivers of this device's twins, and hears what they answer.
+"""Hands commands of the hub's people to the drivers of this device's twins and to the workers of its workflows, and hears what they answer.
 
-A command is published once on `{prefix}cyberwave/twin/<twin>/command`. A driver answers at the topic that the request
+Each is published once (`addressing`). On `{prefix}cyberwave/twin/<twin>/command` a driver answers at the topic that the request
 names (`twin.command_response.v1`), which no other request has, or, as older ones do, on the same topic with a message
-that has «status»: that is of the longest waiting command of that name. One that answers neither way has been told.
+that has «status»: that is of the longest waiting command of that name. Of a navigation and a mission it tells the status. One
+that does not answer has been told; of all else nothing is to be answered.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from skerry.core.merging.bodies import Body, decoded
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.twin_ports import Ask, NotSaid, Told
+from skerry.node.twins.addressing import COMMAND, Addressed, addressed
 from skerry.wire.codec import encode
 from skerry.wire.devices import MAX_REPLY, Command
 
@@ -28,74 +30,93 @@ ANSWERS_WITHIN = 30.0
 
 _AGAIN = 0.5
 _REFUSALS = frozenset({"rejected", "denied", "timeout", "error", "failed"})
-_AGREEMENTS = frozenset({"accepted", "ok"})
+_AGREEMENTS = frozenset(
+    {"accepted", "ok", "queued", "running", "in_progress", "started", "completed"}
+)
 
 
 class _Waiting(msgspec.Struct, frozen=True):
     """A command that was handed over."""
 
-    twin: str
-    name: str
+    asked: Addressed
     response: str
     answer: asyncio.Future[bytes]
 
 
 class TwinCommands:
-    """`serves` says whether a twin is linked to this device, `prefix` what its topics begin with.
+    """`serves` says whether a twin is linked to this device, `runs` whether a workflow is one of its own, `prefix` what topics begin with.
 
-    `heard` is to be called with every message on a twin's command topics.
+    `heard` is to be called with every message on a twin's command and status topics.
     """
 
     def __init__(
-        self, ask: Ask, serves: Callable[[str], bool], prefix: Callable[[], str], clock: Clock
+        self,
+        ask: Ask,
+        serves: Callable[[str], bool],
+        runs: Callable[[str], bool],
+        prefix: Callable[[], str],
+        clock: Clock,
     ) -> None:
         self._ask = ask
         self._serves = serves
+        self._runs = runs
         self._prefix = prefix
         self._clock = clock
         self._waiting: dict[str, _Waiting] = {}
 
     async def give(self, order: Command) -> Told:
-        """Returns when the driver has answered, or will not. Raises InvalidInput, Refused: then it was not handed over, or nobody knows."""
-        message = _message(order, self._clock)
-        if not self._serves(order.twin):
+        """Returns when it is answered, or will not be. Raises InvalidInput, Refused: then it was not handed over, or nobody knows."""
+        asked = addressed(order, self._clock.wall_ns())
+        if asked.twin and not self._serves(asked.twin):
             raise Refused(
-                f"cannot command twin {order.twin}: it is not linked to this device. Nothing was done."
+                f"cannot command {asked.who}: it is not linked to this device. Nothing was done."
             )
-        topic = f"{self._prefix()}cyberwave/twin/{order.twin}/command"
-        waiting = _Waiting(
-            order.twin,
-            str(message["command"]),
-            f"{topic}/skerry-{order.id}/response",
-            asyncio.get_running_loop().create_future(),
-        )
+        if asked.workflow and not self._runs(asked.workflow):
+            raise Refused(
+                f"cannot {asked.name} {asked.who}: it is none of this device's environment and twins. Nothing was done."
+            )
+        topic = self._prefix() + asked.topic
+        response = f"{topic}/skerry-{order.id}/response"
+        waiting = _Waiting(asked, response, asyncio.get_running_loop().create_future())
         self._waiting[order.id] = waiting
         try:
-            await self._hand_over(topic, encode(message), waiting)
+            await self._hand_over(topic, encode(asked.message), waiting)
             return await self._answer(waiting)
         finally:
             del self._waiting[order.id]
 
     def heard(self, twin: str, topic: str, payload: bytes) -> None:
-        """A client of this device has published it on a command topic of the twin, or below."""
+        """A client of this device has published it on a command topic of the twin, or below, or on a status topic."""
         found = next((each for each in self._waiting.values() if each.response == topic), None)
-        if found is None and topic == f"{self._prefix()}cyberwave/twin/{twin}/command":
-            found = self._of_older_driver(twin, payload)
+        if found is None:
+            found = self._answered(twin, topic.removeprefix(self._prefix()), payload)
         if found is not None and not found.answer.done():
             found.answer.set_result(payload)
 
-    def _of_older_driver(self, twin: str, payload: bytes) -> _Waiting | None:
-        mine = [one for one in self._waiting.values() if one.twin == twin and not one.answer.done()]
+    def _answered(self, twin: str, topic: str, payload: bytes) -> _Waiting | None:
+        """Whose answer it is where that stands in the message."""
+        is_command = topic == f"cyberwave/twin/{twin}/{COMMAND}"
+        mine = [
+            one
+            for one in self._waiting.values()
+            if not one.answer.done()
+            and topic == (one.asked.topic if is_command else one.asked.status)
+        ]
         said = _object(payload) if mine else None
         if said is None or "status" not in said:
             return None
-        return next((one for one in mine if said.get("command", one.name) == one.name), None)
+        if is_command:
+            its = (one for one in mine if said.get("command", one.asked.name) == one.asked.name)
+        else:
+            its = (one for one in mine if one.asked.is_answered_by(said))
+        return next(its, None)
 
     async def _hand_over(self, topic: str, payload: bytes, waiting: _Waiting) -> None:
         """Nobody has heard a command that found no listener, so it may be said again."""
         until = self._clock.monotonic_ns() + int(LISTENS_WITHIN * NS)
+        asked = waiting.asked
         while True:
-            words = "no driver listens to its commands"
+            words = asked.nobody
             try:
                 if await self._ask.ask(topic, payload, waiting.response):
                     return
@@ -103,15 +124,21 @@ class TwinCommands:
                 words = str(error)
             except Transient as error:
                 raise Refused(
-                    f"cannot say whether twin {waiting.twin} was told to {waiting.name}: {error}. It is not told again."
+                    f"cannot say whether {asked.who} was told to {asked.name}: {error}. It is not told again."
                 ) from error
             if self._clock.monotonic_ns() >= until:
                 raise Refused(
-                    f"cannot command twin {waiting.twin}: {words}, for {LISTENS_WITHIN:.0f} s. Nothing was done."
+                    f"cannot command {asked.who}: {words}, for {LISTENS_WITHIN:.0f} s. Nothing was done."
                 )
             await self._clock.sleep(_AGAIN)
 
     async def _answer(self, waiting: _Waiting) -> Told:
+        asked = waiting.asked
+        if asked.workflow:
+            execution = asked.message["execution_uuid"]
+            return Told("its worker was told", encode({"execution_uuid": execution}).decode())
+        if not asked.topic.endswith(f"{asked.twin}/{COMMAND}") and not asked.status:
+            return Told("its driver was told")
         late = asyncio.ensure_future(self._clock.sleep(ANSWERS_WITHIN))
         either: set[asyncio.Future[Any]] = {late, waiting.answer}
         try:
@@ -121,18 +148,6 @@ class TwinCommands:
         if waiting.answer.done():
             return _told(waiting.answer.result())
         return Told(f"its driver was told, and has not answered for {ANSWERS_WITHIN:.0f} s")
-
-
-def _message(order: Command, clock: Clock) -> Body:
-    """What the driver is told, with what it may expect to be there."""
-    given = decoded(bytes(order.payload))
-    if not isinstance(given.get("command"), str) or not given["command"]:
-        raise InvalidInput(f"cannot command twin {order.twin}: the message names no «command»")
-    if "status" in given:
-        raise InvalidInput(
-            f"cannot command twin {order.twin}: a message with «status» is an answer, which drivers do not obey"
-        )
-    return {"source_type": "tele", "data": {}, "timestamp": clock.wall_ns() / NS, **given}
 
 
 def _told(answer: bytes) -> Told:

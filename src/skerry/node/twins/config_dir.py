@@ -128,6 +128,10 @@ class _NotedDisk(DiskOf):
         self._note(path, data if label == _COPIES else None)
         super().write_atomic(label, path, data, mode)
 
+    def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
+        self._note(path, None)
+        super().rewrite(label, path, text, most)
+
 
 class ConfigDirectory:
     """The one at `path`. `open` comes first; `run` goes on for ever, and `changed` rings when `config` is another.
@@ -177,6 +181,19 @@ class ConfigDirectory:
                 faults.append(f"cannot use {error.filename or self.path}: {error.strerror}")
         await self._read(faults)
         return self.config
+
+    def made(self, legacy: Path | None = None) -> list[Path]:
+        """What is there as this node makes it, so that an agent before this one has made it, which may have noted nothing."""
+        usual = {FINGERPRINT: _fingerprint_file(self._made())}
+        if legacy is not None:
+            usual[MIGRATED] = _mark_of(legacy)
+        return [self.path / name for name, text in usual.items() if self._has(name, text)]
+
+    def _has(self, name: str, text: bytes) -> bool:
+        try:
+            return read_unlinked(self.path / name, MAX_FILE) == text
+        except (InvalidInput, OSError):
+            return False
 
     def lead(self, name: str, target: Path) -> None:
         """Makes a link there to what documentation says is there, unless something has that name already."""
@@ -280,14 +297,18 @@ class ConfigDirectory:
             faults.append(
                 "CYBERWAVE_EDGE_UUID has something else than letters, digits, «-», «_», «.»"
             )
-        made = fingerprint(self._host.name, self._host.node, self._host.system, self._host.machine)
+        made = self._made()
         if FINGERPRINT not in found:
-            text = msgspec.json.encode({"fingerprint": made}) + b"\n"
+            text = _fingerprint_file(made)
             try:
                 self.disk.write_atomic("config.fingerprint", self.path / FINGERPRINT, text)
             except OSError as error:
                 faults.append(f"cannot write {self.path / FINGERPRINT}: {error.strerror}")
         return known.fingerprint or made
+
+    def _made(self) -> str:
+        host = self._host
+        return fingerprint(host.name, host.node, host.system, host.machine)
 
     def _contents(self) -> tuple[_Stamps, dict[str, Object | InvalidInput]]:
         """The files that are there, or why one cannot be used; and which they were before they were read."""
@@ -334,9 +355,17 @@ class ConfigDirectory:
                 continue
             self.disk.write_atomic(_COPIES, target, text)
             copied.append(source.name)
-        self.disk.write_atomic("config.migrated", mark, f"{legacy}\n".encode())
+        self.disk.write_atomic("config.migrated", mark, _mark_of(legacy))
         if copied:
             log.info("copied %s from %s to %s", ", ".join(copied), legacy, self.path)
+
+
+def _fingerprint_file(made: str) -> bytes:
+    return msgspec.json.encode({"fingerprint": made}) + b"\n"
+
+
+def _mark_of(legacy: Path) -> bytes:
+    return f"{legacy}\n".encode()
 
 
 def _may_be_half_written(content: Object | InvalidInput | None) -> bool:

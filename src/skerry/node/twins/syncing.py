@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import logging
 import sqlite3
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -99,6 +100,10 @@ class FileSync:
                 await rings.next(self._clock, await self.look())
         finally:
             self._watch.close()
+
+    def written(self) -> list[Path]:
+        """The files that were written here, also by an agent before this one."""
+        return [self._files.path(uuid) for uuid in self._store.twins()]
 
     async def look(self) -> float:
         """Looks at all files once; returns after how many seconds the next look is due."""

@@ -103,7 +103,9 @@ class Supervisor:
             tasks.forever(self._acknowledge(), name="workloads: acknowledge exits")
             tasks.forever(self._heed_needs(), name="workloads: needs")
             for one in self._unasked:
-                _ = tasks.start(self._ask_again(one), name=f"look for workload «{one.name}»")
+                if not _is_being_started(one):
+                    name = f"look for workload «{one.name}»"
+                    _ = tasks.start(self._ask_again(one), name=name)
             try:
                 await self._follow(tasks)
             finally:
@@ -303,3 +305,8 @@ class Supervisor:
 
     def _guard(self, name: str) -> Guard:
         return Guard(f"workloads: {name}", self._tools.clock, self._tools.chance)
+
+
+def _is_being_started(row: ActualWorkload) -> bool:
+    """Its unit starts it once more, which takes it over where it runs: to ask meanwhile would write off what just begins."""
+    return row.instance is not None and row.instance.identity is None

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN, Failure, say
 from skerry.runners.zenoh.last import Heard, LastBytes
+from skerry.wire.extras import installing
 
 TYPE_CHECKING = False
 """Checkers take it for true. `typing` itself would be a tenth of what this process has for itself."""
@@ -55,10 +56,8 @@ def _router(port: int, hosts: Sequence[str], heard: Heard) -> Router:
     except ModuleNotFoundError as error:
         if error.name != "zenoh":
             raise
-        raise Failure(
-            NO_ZENOH,
-            "this node has no Zenoh router. Install it with: pip install skerry[zenoh]",
-        ) from error
+        words = f"this node has no Zenoh router. {installing('zenoh')}"
+        raise Failure(NO_ZENOH, words) from error
     try:
         router = Router(port, hosts, LastBytes(), heard)
     except OSError as error:
