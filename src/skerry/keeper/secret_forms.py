@@ -9,12 +9,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+
+def _held(form: bytes, times: bytes) -> bytes:
+    """`form` as many `times` as it can be, of which nothing is given back, and nothing remembered.
+
+    As `(?:form)*+`, which Python before 3.11.5, thus Debian 12's, reads wrongly where `form` has more than one
+    character: what it took before it failed stays taken (gh-106052). So none fails here: it ends with nothing.
+    """
+    return rb"(?:" + form + rb"|)" + times + rb"+"
+
+
+def _some(form: bytes, more: bytes = b"*") -> bytes:
+    """One of `form`, and as many `more` as there can be."""
+    return rb"(?:" + form + rb")" + _held(form, more)
+
+
 _NAMES = {
-    b"passw": rb"passw(?:or)?d(?:[_-]?(?:hash|confirm(?:ation)?|value))?+",
+    b"passw": rb"passw(?:or)?d" + _held(rb"[_-]?(?:hash|confirm(?:ation)?|value)", b"?"),
     b"passphrase": rb"passphrase",
     b"pwd": rb"pwd",
-    b"secret": rb"secret(?:[_-]?(?:access[_-]?key|key(?:[_-]?base)?|id|value))?+",
-    b"token": rb"token(?:[_-]?value)?+",
+    b"secret": rb"secret" + _held(rb"[_-]?(?:access[_-]?key|key(?:[_-]?base)?|id|value)", b"?"),
+    b"token": rb"token" + _held(rb"[_-]?value", b"?"),
     b"api_key": rb"api_key",
     b"api-key": rb"api-key",
     b"apikey": rb"apikey",
@@ -31,16 +46,18 @@ _ESCAPE = rb"(?:\x1b|\\++(?:u001b|x1b|033)|\^\[|\#033)"
 _COLOUR = (
     rb"(?>" + _ESCAPE + rb"\[[0-?]{0,32}+[@-~]|\x1b\][^\x07\x1b\n]{0,256}+(?:\x07|\x1b\\)|\x1b[(-/][0-~])"
 )  # fmt: skip
-_GAP = rb"(?:[ \t]|" + _COLOUR + rb")"
+_BLANK = rb"[ \t]|" + _COLOUR
+_GAP = _held(_BLANK, b"*")
 _QUOTE = rb"\\*+[\"']"
-_LITERAL = rb"(?:[bfru]{1,2}(?=" + _QUOTE + rb"))?+"
+_LITERAL = _held(rb"[bfru]{1,2}(?=" + _QUOTE + rb")", b"?")
 """What Python puts before a quote."""
 
 _SPOKEN_OF = rb"(?:-|(?:and|argument|expects|is|must|needs|not|option|or|requires|to|was)\b)"
 _JOINT = (
-    rb"(?:" + _GAP + rb"*+(?P<closed>" + _QUOTE + rb")?+\]?+" + _GAP + rb"*+(?P<assigned>[=:]{1,2}+>?+)" + _GAP + rb"*+"
-    rb"|" + _QUOTE + rb"[ \t]*+(?P<listed>,)" + _GAP + rb"*+(?=" + _LITERAL + _QUOTE + rb")"
-    rb"|(?P<spaced>" + _GAP + rb"++)(?!" + _SPOKEN_OF + rb"))"
+    rb"(?:" + _GAP + _held(rb"(?P<closed>" + _QUOTE + rb")", b"?") + rb"\]?+" + _GAP
+    + rb"(?P<assigned>[=:]{1,2}+>?+)" + _GAP
+    + rb"|" + _QUOTE + rb"[ \t]*+(?P<listed>,)" + _GAP + rb"(?=" + _LITERAL + _QUOTE + rb")"
+    + rb"|(?P<spaced>" + _some(_BLANK) + rb")(?!" + _SPOKEN_OF + rb"))"
 )  # fmt: skip
 """What may stand between a name and its value, by the name of its group."""
 
@@ -53,51 +70,57 @@ _SCHEME = re.compile(rb"(?:basic|bearer|digest|negotiate|token|aws4-[\w-]++)[ \t
 
 _OPENING = re.compile(_LITERAL + rb"(\\*+)([\"'])")
 _QUOTED = {
-    b'"': re.compile(rb'(?:[^"\\\r\n]|\\.|"(?=[\w"]))*+'),
-    b"'": re.compile(rb"(?:[^'\\\r\n]|\\.|'(?=[\w']))*+"),
+    b'"': re.compile(_held(rb'[^"\\\r\n]++|\\.|"(?=[\w"])', b"*")),
+    b"'": re.compile(_held(rb"[^'\\\r\n]++|\\.|'(?=[\w'])", b"*")),
 }
 """Up to the closing quote, or the end of the line. A quote before a letter closes nothing."""
 
-_ESCAPED = re.compile(rb"(\\++)([\"'])(?:(?!\2)[^\\\r\n]|(?!\1\2)\\++\2?+)*+")
+_ESCAPED = re.compile(rb"(\\++)([\"'])" + _held(rb"(?!\2)[^\\\r\n]|(?!\1\2)\\++\2?+", b"*"))
 """The same within a quoted text, from the opening quote on: the one that closes has as many backslashes as it."""
 
-_STRING = rb"""\"(?:[^"\\\r\n]|\\.)*+\"|'(?:[^'\\\r\n]|\\.)*+'"""
-_ITEMS = rb"[^\[\](){}\"'\r\n]|" + _STRING
+_STRING = (
+    rb'"' + _held(rb'[^"\\\r\n]++|\\.', b"*") + rb"\"|'" + _held(rb"[^'\\\r\n]++|\\.", b"*") + rb"'"
+)
+_ITEMS = rb"[^\[\](){}\"'\r\n]++|" + _STRING
 _BRACKETS = re.compile(
-    rb"[\[({](?=[ \t]{0,8}+[bfru]?\\*+[\"'\[({])(?:" + _ITEMS + rb"|[\[({](?:" + _ITEMS + rb")*+[\])}])*+(?:[\])}]|[^\r\n]*+)"
+    rb"[\[({](?=[ \t]{0,8}+[bfru]?\\*+[\"'\[({])"
+    + _held(_ITEMS + rb"|[\[({]" + _held(_ITEMS, b"*") + rb"[\])}]", b"*")
+    + rb"(?:[\])}]|[^\r\n]*+)"
 )  # fmt: skip
 """A list or an object with texts, one more in each of its items; what is deeper, up to the end of the line."""
 
 _ENDS = rb"[\"']?+[,;]?+(?:\s|\Z)"
 _ENDS_IN_DOCUMENT = _ENDS + rb"|[\"'][,:})\]]"
-_FADES = _COLOUR + rb"{1,4}+(?:\s|\Z)"
+_FADES = _some(_COLOUR, b"{0,3}") + rb"(?:\s|\Z)"
 
 
-def _unquoted(ends: bytes, others: bytes = b"") -> re.Pattern[bytes]:
+def _unquoted(ends: bytes, others: bytes = b"") -> bytes:
     """What goes on to the next blank, but for a quote, comma or colour just before it, and what `others` says."""
-    plain = rb"[^\s\"',;\x1b" + others + rb"]"
+    plain = rb"[^\s\"',;\x1b" + others + rb"]++"
     mark = rb"(?!" + ends + rb")[\"',;]"
-    return re.compile(rb"(?:" + plain + rb"|" + mark + rb"|(?!" + _FADES + rb")\x1b)++")
+    return plain + rb"|" + mark + rb"|(?!" + _FADES + rb")\x1b"
 
 
-_ESCAPES = rb"(?:\\[^\s]?+|"
+_ESCAPES = rb"\\[^\s]?+|"
 _WORD = {
-    (False, False): _unquoted(_ENDS),
-    (False, True): _unquoted(_ENDS, rb"&"),
-    (True, False): re.compile(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\").pattern + rb")++"),
-    (True, True): re.compile(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\&").pattern + rb")++"),
+    (False, False): re.compile(_some(_unquoted(_ENDS))),
+    (False, True): re.compile(_some(_unquoted(_ENDS, rb"&"))),
+    (True, False): re.compile(_some(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\"))),
+    (True, True): re.compile(_some(_ESCAPES + _unquoted(_ENDS_IN_DOCUMENT, rb"\\&"))),
 }
 """By whether it is in a document, whose quotes close its texts, and in the query of a URL."""
 
 _REST = {
-    False: re.compile(rb"(?:[^\r\n\x1b]|(?!" + _COLOUR + rb"{1,4}+[ \t]?(?:[\r\n]|\Z))\x1b)++"),
-    True: re.compile(rb"(?:[^\r\n\"'\\]|\\[^\r\n]?+|(?!" + _ENDS_IN_DOCUMENT + rb")[\"'])++"),
+    False: re.compile(
+        _some(rb"[^\r\n\x1b]++|(?!" + _some(_COLOUR, b"{0,3}") + rb"[ \t]?(?:[\r\n]|\Z))\x1b")
+    ),
+    True: re.compile(_some(rb"[^\r\n\"'\\]++|\\[^\r\n]?+|(?!" + _ENDS_IN_DOCUMENT + rb")[\"']")),
 }
 """The rest of a line, by whether it is in a document."""
 
 _OF_JSON = re.compile(rb"(?:(null|none|true|false|\*{3})|-?+\d[\d.e+-]*+)(?=\s*+(?:[,}\]]|\Z))")
 _NOTHING = frozenset({b"", b"null", b"none", b"nil", b"true", b"false", b"undefined"})
-_DIRECTORY = re.compile(_LITERAL + rb"(?:" + _QUOTE + rb")?+(?:~?/|[a-z]:\\)")
+_DIRECTORY = re.compile(_LITERAL + _held(_QUOTE, b"?") + rb"(?:~?/|[a-z]:\\)")
 _FAILURE = re.compile(
     rb"(?:no such|not found|not a|is a|permission|operation|file exists|input/output|cannot|too many)\b"
 )
