@@ -303,22 +303,18 @@ class Client:
     # From the broker
 
     def _arrived(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            self._at_door = True
         if self._ended or not self._down.open:
-            self._give_back(sock)
+            if sock is not None:
+                sock.close()
+                self._around.broker.through()
             return
         connect, _ = self._signed_in()
         if sock is None:
             self._turn_away(connect.level, packets.UNAVAILABLE)
             return
         self._up = Stream(sock, self._around.loop, self._heard, self._broker_gone)
+        self._at_door = True
         self._up.send(packets.connect(connect, self._id))
-
-    def _give_back(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            sock.close()
-            self._leave_door()
 
     def _leave_door(self) -> None:
         self._at_door = False

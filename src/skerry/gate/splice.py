@@ -191,16 +191,16 @@ class Splice:
             self._say(503, _CROWDED, "Retry-After: 2\r\n")
 
     def _arrived(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            self._splices.agent.through()
         if not self._client.open:
             if sock is not None:
                 sock.close()
+                self._splices.agent.through()
             return
         if sock is None:
             self._say(503, _UNAVAILABLE, "Retry-After: 2\r\n")
             return
         self._agent = Stream(sock, self._splices.loop, self._answered, self._agent_gone)
+        self._splices.agent.through()
         first, self._first = bytes(self._first), bytearray()
         self._asked(first)
         self._client.resume("agent")
