@@ -61,7 +61,7 @@ class Control:
         self._told = 0
         self._telling = False
         self._listener = _listen(path)
-        accept(self._listener, loop, lambda: True, self._welcome)
+        accept(self._listener, loop, self._welcome)
         parts.capture.on_taken = self._news
         parts.clients.on_change = self._news
 

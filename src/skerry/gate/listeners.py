@@ -29,7 +29,6 @@ class Service(NamedTuple):
     """What is offered at a port. `welcome` raises OSError for a connection that it has not taken."""
 
     port: int
-    has_room: Callable[[], bool]
     welcome: Callable[[socket.socket], object]
 
 
@@ -61,7 +60,7 @@ class Listeners:
         try:
             opened.extend(_listener(host, service.port) for service in self._services)
             for sock, service in zip(opened, self._services, strict=True):
-                accept(sock, self._loop, service.has_room, service.welcome)
+                accept(sock, self._loop, service.welcome)
                 watched.append(sock)
         except OSError:
             self._close(watched)
@@ -76,12 +75,7 @@ class Listeners:
             sock.close()
 
 
-def accept(
-    sock: socket.socket,
-    loop: Loop,
-    has_room: Callable[[], bool],
-    welcome: Callable[[socket.socket], object],
-) -> None:
+def accept(sock: socket.socket, loop: Loop, welcome: Callable[[socket.socket], object]) -> None:
     """Has whoever connects to a listening socket welcomed, as `Service`, until it is closed. Raises OSError."""
 
     def come() -> None:
@@ -89,12 +83,10 @@ def accept(
             if sock.fileno() < 0:
                 return
             try:
-                accepted = sock.accept()[0] if has_room() else None
+                accepted = sock.accept()[0]
             except BlockingIOError:
                 return  # nobody is left
-            except OSError:
-                accepted = None  # the peer gave up, or descriptors or memory are short
-            if accepted is None:
+            except OSError:  # the peer gave up, or descriptors or memory are short
                 loop.when_readable(sock.fileno(), None)
                 loop.later(_PAUSE, again)
                 return

@@ -114,8 +114,8 @@ def _gate(options: Options, loop: Loop) -> Parts:
     listeners = Listeners(
         loop,
         [
-            Service(options.mqtt_port, clients.has_room, clients.welcome),
-            Service(options.rest_port, splices.has_room, splices.welcome),
+            Service(options.mqtt_port, clients.welcome),
+            Service(options.rest_port, splices.welcome),
         ],
     )
     parts = Parts(tokens, clients, capture, journal, Voice(loop, broker), listeners.listen)
