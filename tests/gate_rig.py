@@ -173,6 +173,7 @@ class Device:
         user: str | None = None,
         version: int = mqtt.MQTTv5,
         will: str | None = None,
+        clean: bool | None = None,
     ) -> None:
         self.heard: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.acks: queue.Queue[tuple[int, int]] = queue.Queue()
@@ -181,7 +182,9 @@ class Device:
         self.farewells: queue.Queue[int] = queue.Queue()
         self.connack: Properties | None = None
         self._port = port
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version)
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=name, protocol=version, clean_session=clean
+        )
         self.client.username_pw_set(
             user or f"cwh_{hashlib.sha256(token.encode()).hexdigest()}", token
         )
