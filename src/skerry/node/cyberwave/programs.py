@@ -22,7 +22,7 @@ from skerry.kit.tasks import Loops
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
-from skerry.node.broker.link import GateLink
+from skerry.node.broker.link import HERE, GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
@@ -32,7 +32,7 @@ from skerry.node.cyberwave.living import running_of
 from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
-from skerry.node.drivers.limits import controllers, limits_here
+from skerry.node.drivers.limits import controllers, limits_here, worker_limits
 from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
@@ -207,7 +207,12 @@ class Programs:
         return DriverParts(
             served=twins.served,
             device=self._device,
-            changes=[twins.rows.changed, twins.directory.changed, self.bus.told],
+            changes=[
+                twins.rows.changed,
+                twins.directory.changed,
+                self.bus.told,
+                self._gate.link.changed,
+            ],
             sync_files=twins.syncing.look,
             clear_files=twins.syncing.clear,
             exchange=self._exchange,
@@ -215,6 +220,7 @@ class Programs:
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
             reach=self._serve_bus,
+            unreached=self._gate.link.unreached,
             running=self._running,
             barred=twins.directory.barred,
             router=self._router,
@@ -265,7 +271,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
-            waits=lambda: self.room.order.workers,
+            waits=lambda: self.room.order.workers or self._gate.link.unreached(HERE),
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
@@ -279,7 +285,13 @@ class Programs:
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
-            device_memory(),
+            partial(
+                worker_limits,
+                parts.settings.cyberwave.worker_memory,
+                parts.settings.cyberwave.worker_pids,
+                device_memory(),
+                controllers(),
+            ),
             self._shared_memory(),
         )
         changes = [
@@ -288,6 +300,7 @@ class Programs:
             twins.workflows.changed,
             parts.containers.changed,
             self.bus.told,
+            self._gate.link.changed,
         ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,
