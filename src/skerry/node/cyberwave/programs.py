@@ -22,7 +22,7 @@ from skerry.kit.tasks import Loops
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
-from skerry.node.broker.link import GateLink
+from skerry.node.broker.link import HERE, GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
@@ -231,7 +231,12 @@ class Programs:
         return DriverParts(
             served=twins.served,
             device=self._device,
-            changes=[twins.rows.changed, twins.directory.changed, self.bus.told],
+            changes=[
+                twins.rows.changed,
+                twins.directory.changed,
+                self.bus.told,
+                self._gate.link.changed,
+            ],
             sync_files=twins.syncing.look,
             clear_files=twins.syncing.clear,
             exchange=self._exchange,
@@ -239,6 +244,7 @@ class Programs:
             secrets_at=parts.secrets_at,
             gateway=self._engine.gateway,
             reach=self._serve_bus,
+            unreached=self._gate.link.unreached,
             running=self._running,
             barred=twins.directory.barred,
             router=self._router,
@@ -290,7 +296,7 @@ class Programs:
             image_problem=parts.containers.image_problem,
             running=self._running,
             router=self.bus.endpoint,
-            waits=lambda: self.room.order.workers,
+            waits=lambda: self.room.order.workers or self._gate.link.unreached(HERE),
             held=lambda: self._disks.held(worker_container(twins.config().environment)),
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
@@ -321,6 +327,7 @@ class Programs:
             parts.containers.changed,
             self.bus.told,
             self._disks.changed,
+            self._gate.link.changed,
         ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,

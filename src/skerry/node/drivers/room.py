@@ -37,7 +37,8 @@ class DriverParts(msgspec.Struct, frozen=True):
     `served` are the twins of this device with their assets, `device` is the device as it is now; `changes` ring when one
     of the two may be another. `usual` makes the launch of any workload, `secrets_at` says where files of an instance lie
     that only memory holds. `gateway` is the address of this node in a network of the engine; it raises Refused where there
-    is none, Transient; `reach` is told these addresses before anything is wanted that uses them. `running` are the
+    is none, Transient; `reach` is told these addresses before anything is wanted that uses them, `unreached` says why
+    nobody is sent to one of them yet; empty: they may be. `running` are the
     assignments of the workloads as they were started. `barred` says why no driver may be started; empty: they may.
     `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers: ended before them,
     started after them. `disks` ends who fills one. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs, `owners` whose they are.
@@ -53,6 +54,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     secrets_at: Callable[[str, str], Path]
     gateway: Callable[[str], Awaitable[str]]
     reach: Callable[[Collection[str]], object]
+    unreached: Callable[[str], str]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], Assignment | None]
@@ -152,6 +154,7 @@ class DriverRoom:
             lambda one: self.watch.held(one) or parts.disks.held(one.workload),
             lambda: self.order.drivers,
             lambda: self.order.problem,
+            parts.unreached,
         )
 
     def _order_sources(self) -> OrderSources:
