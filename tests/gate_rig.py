@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -28,7 +29,7 @@ from skerry.gate.packets import Packet, Reader
 from skerry.gate.tokens import body_of
 from skerry.gate.topics import Scope
 from skerry.keeper import protocol
-from skerry.node.broker.commands import GatePlan, broker_command, gate_command
+from skerry.node.broker.commands import GatePlan, broker_command, gate_command, started
 from skerry.node.broker.config import mosquitto_conf
 
 PATIENCE = 30.0
@@ -73,10 +74,15 @@ class GateRig(Closes):
         self.start_broker()
         self.start_gate()
 
-    def start_gate(self) -> None:
+    def start_gate(self, release: Path | None = None) -> None:
+        """The one that is installed, or that of a release."""
         ports = (self.mqtt_port, self.rest_port)
         plan = GatePlan(self.run, self.journal, *ports, self.limit, self.largest)
-        self.gate = subprocess.Popen(gate_command(plan), stdout=subprocess.PIPE)
+        _, isolated, bare, file, *places = started(gate_command(plan))
+        if release:
+            file = str(release / "skerry/gate/__main__.py")
+        words = [sys.executable, isolated, bare, file, *places]
+        self.gate = subprocess.Popen(words, stdout=subprocess.PIPE)
         assert self.gate.stdout
         with self.gate.stdout as stdout:
             assert stdout.read() == b""

@@ -1,4 +1,4 @@
-"""What the agent and the gate say to each other: version 1, in messages of `skerry.keeper.protocol`.
+"""What the agent and the gate say to each other: version 2 (`skerry.gate.VERSION`), in messages of `skerry.keeper.protocol`.
 
     op         request fields            reply fields
     hello      version                   version pid session last stored clients, held if somebody is

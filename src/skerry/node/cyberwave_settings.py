@@ -43,6 +43,11 @@ def cyberwave_settings() -> tuple[Setting, ...]:
                 "the device's.", unit="bytes"),
         Setting("cyberwave.driver_pids", "integer", 4096,
                 "Processes and threads of each driver whose params have no --pids-limit, and of each native one; 0: no limit.", low=0),
+        Setting("cyberwave.worker_memory", "size", None,
+                "Memory of the workers where CYBERWAVE_WORKER_MEMORY_MB says nothing; 0: no limit. By default what is left of the device's after a quarter "
+                "of it, at least 512 MiB.", unit="bytes"),
+        Setting("cyberwave.worker_pids", "integer", 4096,
+                "Processes and threads of the workers; 0: no limit.", low=0),
         Setting("cyberwave.shared_memory", "size", None,
                 "What drivers and workers may have together in the memory that their containers share, and in that of a bus of "
                 "files on an encrypting node. By default a quarter of the device's.", unit="bytes", low=1_000_000),

@@ -86,6 +86,8 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     journal_limit: int = 64_000_000
     driver_memory: int | None = None
     driver_pids: int = 4096
+    worker_memory: int | None = None
+    worker_pids: int = 4096
     shared_memory: int | None = None
     variables: dict[str, str] = {}
 

@@ -32,7 +32,7 @@ from skerry.node.cyberwave.living import running_of
 from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
-from skerry.node.drivers.limits import controllers, limits_here
+from skerry.node.drivers.limits import controllers, limits_here, worker_limits
 from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
@@ -285,7 +285,13 @@ class Programs:
             parts.settings.cyberwave.rest_port,
             parts.settings.cyberwave.mqtt_port,
             platform.system().lower(),
-            device_memory(),
+            partial(
+                worker_limits,
+                parts.settings.cyberwave.worker_memory,
+                parts.settings.cyberwave.worker_pids,
+                device_memory(),
+                controllers(),
+            ),
             self._shared_memory(),
         )
         changes = [

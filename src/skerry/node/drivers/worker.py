@@ -36,12 +36,13 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views, mode_of
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, Resources
 
 SCRIPTS = "workers"
 
@@ -85,8 +86,8 @@ class WorkerSources(msgspec.Struct, frozen=True):
 class WorkerPlaces(msgspec.Struct, frozen=True):
     """Where things are. `views` and `models` are each made below a directory of their own; `bus` is where programs exchange files.
 
-    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
-    device's, in bytes.
+    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `limits` are what
+    it is held to, by the device's variables.
     """
 
     directory: Path
@@ -98,7 +99,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     rest_port: int
     mqtt_port: int
     system: str = "linux"
-    memory: int = 0
+    limits: Callable[[Mapping[str, str]], DriverLimits] = lambda _: DriverLimits()
     shared: SharedMemory | None = None
 
 
@@ -196,6 +197,7 @@ class WorkerWorkloads:
             files,
             bus,
             shared,
+            self._limits(),
         )
         return worker_launch(base, assignment.spec, places, token)
 
@@ -275,10 +277,14 @@ class WorkerWorkloads:
             sources.command,
             "" if sources.command else _owner(places.directory),
             gpu,
-            places.memory,
         )
         spec = worker_spec(plan)
-        return own_assignment(spec, str(places.bus) if bus_inside(spec.env) else "")
+        bus = str(places.bus) if bus_inside(spec.env) else ""
+        return own_assignment(spec, bus, str(self._limits()))
+
+    def _limits(self) -> Resources:
+        limits = self._places.limits(self._sources.config().variables)
+        return Resources(memory=limits.memory or None, pids=limits.pids or None)
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
         """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""
