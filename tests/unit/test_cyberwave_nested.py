@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from tests.memory import memory
-from tests.unit.test_twin_commanding import TOPIC, TWIN, order, site
 
 from skerry.core.cyberwave.intake import Content, Rules, intake
 from skerry.core.cyberwave.presence import presence_of
-from skerry.testing.manual_clock import ManualClock
 
 MANY = b"[" + b"{}," * 300_000 + b"{}]"
 ALIVE = b'{"edge_id": "a", "timestamp": 1700000000.5, "source_type": "edge", "x": %b}' % MANY
-HERE = f"cyberwave/twin/{TWIN}"
+HERE = "cyberwave/twin/6f1f0c1e-0000-4000-8000-000000000001"
 AT = 1_700_000_000_000_000_000
 
 pytestmark = pytest.mark.guarantee("G4")
@@ -45,19 +41,3 @@ def test_of_what_becomes_a_file_only_time_and_source_are_read(
         assert most() < 3 * len(payload)
     assert isinstance(found, Content)
     assert (found.at - AT, found.meta) == (offset, meta)
-
-
-async def test_no_answer_to_a_command_is_that_long(manual_clock: ManualClock) -> None:
-    _, commands = site(lambda: True, manual_clock)
-    giving = asyncio.create_task(commands.give(order()))
-    await asyncio.sleep(0)
-    with memory() as most:
-        commands.heard(TWIN, TOPIC, b'{"status": "done", "x": %b}' % MANY)
-        assert most() < 5 * len(MANY)
-    await asyncio.sleep(0)
-    with memory() as most:
-        answer = b'{"status": "accepted", "x": %b}' % MANY
-        commands.heard(TWIN, f"{TOPIC}/skerry-o/response", answer)
-        told = await giving
-        assert most() < 5 * len(MANY)
-    assert "bytes, which are too many to be read" in told.message
