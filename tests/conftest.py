@@ -1,5 +1,6 @@
 """Fixtures that every suite may use."""
 
+import gc
 import random
 import shutil
 import tempfile
@@ -62,6 +63,16 @@ NOT_MEASURED = (
     "unit/test_workload_convergence",
 )
 """Tests whose own subject is not in kit, wire or core: counting lines would make them half as slow again."""
+
+
+gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """Every process has all tests and their modules: half a million objects, which each full collection would search again."""
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
