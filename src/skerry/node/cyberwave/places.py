@@ -89,7 +89,7 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
         )
     user = pwd.getpwuid(os.geteuid()).pw_name
     conf, path = (
-        mosquitto_conf(plan.run / "broker", user, plan.largest).encode(),
+        mosquitto_conf(plan.run / "broker", user, plan.largest, plan.memory).encode(),
         plan.run / "mosquitto.conf",
     )
     if not path.is_file() or path.read_bytes() != conf:

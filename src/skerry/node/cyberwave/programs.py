@@ -173,6 +173,7 @@ class Programs:
             limits_here(
                 cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
             ),
+            cyberwave.driver_variables,
         )
 
     def _shared_memory(self) -> SharedMemory | None:
