@@ -100,4 +100,19 @@ def test_the_oldest_of_the_bus_goes_whatever_its_time_says(tmp_path: Path) -> No
     assert [file.exists() for file in files] == [False, False, True, True]
     assert trim(bus, plain, 0) > 0
     assert (outside / "kept").exists()
-    assert [path.name for path in bus.iterdir()] == ["cw__a"]
+    assert not list(bus.iterdir())
+
+
+def test_nothing_is_too_deep_in_the_bus_to_go(tmp_path: Path) -> None:
+    opened = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(60):
+        os.mkdir("d" * 200, dir_fd=opened)
+        below = os.open("d" * 200, os.O_RDONLY, dir_fd=opened)
+        os.close(opened)
+        opened = below
+    with os.fdopen(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=opened), "wb") as file:
+        file.write(bytes(MB))
+    os.close(opened)
+    _, space = space_of(tmp_path)
+    assert trim(tmp_path, Space(space.size, space.free), 0) >= MB
+    assert not list(tmp_path.iterdir())
