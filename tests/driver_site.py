@@ -35,6 +35,12 @@ class Drivers:
         entry = {"docker_image": self.image, "params": ["-v", f"{data}:/data", *words, *params]}
         return {"name": name, "metadata": {"drivers": {"default": entry}}}
 
+    async def joined(self) -> str:
+        """The node joins with one twin, whose driver runs; its UUID."""
+        [arm] = await self.site.join(self.twin())
+        await self.runs(arm)
+        return arm
+
     def data(self, name: str) -> Path:
         return self.site.site.directory / "data" / name
 

@@ -38,7 +38,7 @@ LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
 
 
-OF_ONE = (InvalidInput, Refused, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+OF_ONE = Exception
 """What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
 
 
