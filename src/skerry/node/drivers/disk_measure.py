@@ -50,7 +50,7 @@ def held_in(place: Path, spaces: Mapping[int, Space]) -> int:
 
 
 def unnamed(pid: int, processes: Path = PROCESSES) -> int:
-    """Bytes of removed files on disks that the programs of a container, of which `pid` is one, hold open: no directory has them."""
+    """Bytes of removed files on disks that the programs of a container, of which `pid` is one, have open or mapped: no directory has them."""
     try:
         room = (processes / str(pid) / "ns/pid").readlink()
         if room == (processes / "self/ns/pid").readlink():
@@ -190,7 +190,7 @@ def _is_in(process: Path, room: Path) -> bool:
 def _opened_on_disk(process: Path) -> Iterator[os.stat_result]:
     try:
         lines = (process / "mountinfo").read_text().splitlines()
-        links = list((process / "fd").iterdir())
+        links = [*(process / "fd").iterdir(), *(process / "map_files").iterdir()]
     except OSError:
         return
     disks = {
