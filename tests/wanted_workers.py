@@ -41,7 +41,7 @@ class Site:
         """None: no engine answers."""
         self.problems: dict[str, str] = {}
         self.running: Mapping[str, Assignment] = {}
-        self.barred = self.waits = ""
+        self.barred = self.waits = self.held = ""
         self.limits = DriverLimits()
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
@@ -60,6 +60,7 @@ class Site:
             running=lambda: self.running,
             barred=lambda: self.barred,
             waits=lambda: self.waits,
+            held=lambda: self.held,
             command=self.command,
         )
         places = WorkerPlaces(
