@@ -19,6 +19,7 @@ from skerry.node.contracts.cyberwave_api.asking import (
 )
 from skerry.node.contracts.cyberwave_api.catalog import elsewhere, uuid_of
 from skerry.node.contracts.cyberwave_api.sources import Sources
+from skerry.node.contracts.cyberwave_api.twins import shown
 from skerry.node.twins.rows import Twin
 
 _TOKEN_SECONDS = 24 * 3600
@@ -113,7 +114,7 @@ class Edges:
         config = camera_config(edge_config(twin.body, self._device.fingerprint))
         return {
             "twin_uuid": twin.uuid,
-            "twin_name": twin.body.get("name", ""),
+            "twin_name": shown(twin)["name"],
             "camera_config": config,
         }
 
