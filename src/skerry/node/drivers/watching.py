@@ -147,7 +147,7 @@ class DriverWatch:
         statuses = {one.workload: one for one in self._around.statuses.statuses()}
         pauses: list[float] = []
         before, wanted = self.up(), list(workloads.wanted())
-        self._tell_of_gone({one.workload for one in wanted}, workloads.planned)
+        self._tell_of_gone({one.workload for one in wanted}, workloads.planned or ())
         self._tell_troubles(workloads.troubles, served)
         for assignment in wanted:
             status = statuses.get(assignment.workload)
@@ -155,6 +155,7 @@ class DriverWatch:
             pauses += self._follow(assignment, status, self._subject(assignment, served))
         self._twins = {one.workload: recipe_of(one).twin for one in wanted}
         await self._forget(self._marks.keys() - served.keys())
+        await self._forget_without_driver(workloads)
         self._seen = self._clock.wall_ns()
         if (self.up(), served.keys()) != (before, self._served):
             self._served = served.keys()
@@ -264,6 +265,16 @@ class DriverWatch:
         if self._marks.get(mark.twin) != mark:
             await self._store.put([mark])
             self._marks[mark.twin] = mark
+
+    async def _forget_without_driver(self, workloads: DriverWorkloads) -> None:
+        """Nothing flaps of a twin that has no driver any more, or is another one's camera."""
+        if workloads.planned is None:
+            return
+        stuck = {one.twin for one in workloads.troubles if one.kind == telling.FAILURE}
+        gone = self._marks.keys() - workloads.planned - stuck
+        marked = [twin for twin in gone if self._marks[twin].since is not None]
+        await self._forget(gone)
+        self._teller.give(*(telling.over(twin, telling.LOOP) for twin in sorted(marked)))
 
     async def _forget(self, twins: Collection[str]) -> None:
         await self._store.forget(twins)
