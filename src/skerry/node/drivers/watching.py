@@ -17,6 +17,7 @@ from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import NotFound
+from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard
 from skerry.kit.units import format_duration
 from skerry.node.drivers import flapping, starting, telling
@@ -117,7 +118,9 @@ class DriverWatch:
     async def clear(self, twin: str) -> None:
         """A person wants it to be started: it counts as if it had never ended. Raises NotFound, Transient."""
         if twin not in self._marks:
-            raise NotFound(f"cannot clear the mark of twin {twin}: it has no driver on this device")
+            raise NotFound(
+                f"cannot start the driver of twin «{one_line(twin[:80])}»: it has none on this device"
+            )
         await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
         self._teller.give(telling.over(twin, telling.LOOP))
         self.changed.ring()

@@ -12,6 +12,7 @@ from skerry.node.contracts.cyberwave_api.asking import (
     body_in,
     detail,
     grant_in,
+    listed,
     named,
     no_such,
     token_in,
@@ -53,8 +54,8 @@ class Edges:
         router.add_post("/api/v1/twins/{twin}/driver-token", self.token)
         router.add_post("/api/v1/twins/{twin}/driver-token/{token}/renew", self.renewed)
 
-    async def all(self, _request: web.Request) -> web.StreamResponse:
-        return json_answer([self._shown()])
+    async def all(self, request: web.Request) -> web.StreamResponse:
+        return listed(request, [self._shown()])
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
@@ -76,7 +77,7 @@ class Edges:
 
     async def twins(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
-        return json_answer([self._bound(twin) for twin in self._own(request)])
+        return listed(request, [self._bound(twin) for twin in self._own(request)])
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """A program's own one: there is none that could do less."""
