@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
@@ -165,8 +167,11 @@ class CyberwaveRoom:
 
         around = self.environment
         shown = list if around is None else around.programs.shown
-        return await cyberwave_status(
+        found = await cyberwave_status(
             self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
+        )
+        return (
+            found if around is None else replace(found, problems=[*found.problems, *around.faults])
         )
 
     async def close(self) -> None:
