@@ -166,7 +166,7 @@ def _rounds(text: str) -> float:
 
 
 def _mebibytes(text: str) -> int:
-    return _whole(4, 1 << 24)(text) * _MIB
+    return _whole(6, 1 << 24)(text) * _MIB
 
 
 def _level(text: str) -> str:

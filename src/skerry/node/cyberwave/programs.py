@@ -178,7 +178,7 @@ class Programs:
             knobs.router_port,
             str(self._gate.shared.bus) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
-            Ring(sealed=self._parts.opened.cipher.seals),
+            Ring(size=settings.ring_size, sealed=self._parts.opened.cipher.seals),
         )
 
     async def _follow_bus(self) -> None:
