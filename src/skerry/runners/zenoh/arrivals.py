@@ -24,15 +24,19 @@ class Arrivals:
             self._watch(frozenset(paths))
         elif self._inotify is None:
             time.sleep(seconds)
-        elif select.select([self._inotify.fd], [], [], seconds)[0]:
-            if self._inotify.read() & IGNORED:
-                self._paths = frozenset()
+        elif self._happens(self._inotify, seconds) & IGNORED:
+            self._paths = frozenset()
 
     def close(self) -> None:
         """Watches nothing any more."""
         if self._inotify is not None:
             self._inotify.close()
             self._inotify = None
+
+    @staticmethod
+    def _happens(inotify: Inotify, seconds: float) -> int:
+        """The bits of what happens within that time."""
+        return inotify.read() if select.select([inotify.fd], [], [], seconds)[0] else 0
 
     def _watch(self, paths: frozenset[Path]) -> None:
         self.close()
