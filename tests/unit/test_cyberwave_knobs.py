@@ -66,7 +66,7 @@ def test_an_environment_has_one_name(said: str, environment: str) -> None:
         ("CYBERWAVE_WORKER_CPU_PERCENT", "inf"),
         ("CYBERWAVE_DATA_BACKEND", "pigeons"),
         ("CYBERWAVE_DATA_DIR", "bus"),
-        ("CYBERWAVE_DATA_DIR", "/tmp/.."),
+        ("CYBERWAVE_DATA_DIR", "/data/.."),
         ("CYBERWAVE_EDGE_LOG_LEVEL", "loud"),
         ("ZENOH_ROUTER_ENABLED", "maybe"),
         ("ZENOH_ROUTER_PORT", "70000"),
