@@ -164,12 +164,15 @@ async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
 ) -> None:
     """Whatever the agent is doing: it is killed after the event, and a hub that was away has it then."""
     rule = {"cw/*/data/joint_states": {"class": "ring", "on": "cyberwave/twin/*/event"}}
-    async with routed(short_dir, f"cyberwave.record={json.dumps(rule)}") as (site, _):
+    settings = f"cyberwave.record={json.dumps(rule)}", "cyberwave.ring_size=9MB"
+    async with routed(short_dir, *settings) as (site, _):
         words = cyberwave_sdk.words(FIXTURES / "falling.py")
         [arm] = await site.join(native(*words, BEFORE="50", DRIVER_TICKS="40"))
         name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
         await site.site.hub.kill()
         await site.tells(site.driver(arm), fell=50)
+        child = (await site.node.pids())["cyberwave-zenoh"]
+        assert b'"ring":{"size":9000000}' in Path(f"/proc/{child}/cmdline").read_bytes()
         await site.node.kill()
         await site.node.start()
         await site.site.hub.start()
