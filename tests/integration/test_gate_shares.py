@@ -10,7 +10,6 @@ from tests.gate_rig import OWN, PATIENCE, Agent, GateRig, Raw, until
 
 from skerry.gate import packets
 from skerry.gate.journal import GAP, HELD, KEPT
-from skerry.gate.sessions import MOST_FILTERS
 
 pytestmark = pytest.mark.timeout(120)
 QUOTA, NOBODY_HEARD = packets.QUOTA_EXCEEDED, 0x10
@@ -72,22 +71,6 @@ def test_who_begins_many_large_packets_keeps_none_of_another_waiting(
             calm.publish(POSITION, b"y" * 1_000_000)
             until(lambda: any(e.token == 2 for e in rig.entries()), "it is written down")
             assert all(e.token == 2 for e in rig.entries())
-
-
-@pytest.mark.guarantee("G4")
-def test_what_is_subscribed_to_beyond_so_much_is_refused(short_dir: Path, memory_dir: Path) -> None:
-    """The broker has it in memory, for all twins."""
-    with GateRig(short_dir, memory_dir) as rig:
-        token = rig.token()
-        rig.start()
-        one = Raw(rig, token)
-        answers = []
-        for start in range(0, MOST_FILTERS + 20, 20):
-            some = tuple((f"{POSITION}/{start + each}", 1) for each in range(20))
-            one.sock.sendall(packets.subscribe(packets.Subscribe(1, b"", some), 5))
-            answers.append(one.next().body[3:])
-        assert answers == [b"\1" * 20] * (MOST_FILTERS // 20) + [b"\x87" * 20]
-        one.sock.close()
 
 
 def pinged(client: Raw) -> list[packets.Packet]:

@@ -19,7 +19,6 @@ from skerry.gate.fields import Malformed
 from skerry.gate.journal import NoRoom
 from skerry.gate.packets import Connect, Packet, Passage, Publish, Reader
 from skerry.gate.room import SMALL, Place
-from skerry.gate.sessions import Filters
 from skerry.gate.streams import FULL, Stream
 from skerry.gate.surroundings import Surroundings
 from skerry.gate.tokens import Holder
@@ -33,8 +32,10 @@ HEAR_OUT_SECONDS = 2.0
 
 _CONNECT_BYTE = bytes((packets.CONNECT << 4,))
 _BEFORE_CONNECT = 64 * 1024
-_MOST_REFUSED, _MOST_UNANSWERED = 100, 1000
-_BAD_ID, _BAD_VERSION = 0x85, 0x84
+_MOST_REFUSED = 100
+_MOST_UNANSWERED = 1000
+_BAD_ID = 0x85
+_BAD_VERSION = 0x84
 _WITH_WILL = 4
 _NOT_FORWARDED = frozenset(
     (packets.CONNECT, packets.CONNACK, packets.SUBACK, packets.UNSUBACK, packets.PINGRESP, packets.AUTH, 0)
@@ -67,8 +68,8 @@ class Client:
         self._passage = Passage()
         self._connect: Connect | None = None
         self._id = self._assigned = self._held_topic = ""
-        self._filters = Filters()
-        self._accepted = self._farewell = self._at_door = self._ended = False
+        self._accepted = self._farewell = False
+        self._at_door = self._ended = False
         self._held: Packet | None = None
         self._withheld = Withheld()
         self._between: list[bytes] = []
@@ -177,8 +178,6 @@ class Client:
         else:
             if packet.kind == packets.DISCONNECT:
                 self._farewell = packet.body[:1] != bytes((_WITH_WILL,))
-            elif packet.kind == packets.UNSUBSCRIBE:
-                self._filters.leave(packet.body, self._signed_in()[0].level)
             self._to_broker(packet.raw)
             if packet.kind == packets.DISCONNECT:
                 self._end()
@@ -196,11 +195,10 @@ class Client:
         if not is_client_id(asked.client_id):
             self._turn_away(asked.level, _BAD_ID)
             return
+        self._connect = asked._replace(user=None, password=None)
         self.holder = holder
         self._assigned = "" if asked.client_id else f"gate-{os.urandom(8).hex()}"
         self._id = f"{holder.digest[:16]}-{holder.scope.mark()}-{asked.client_id or self._assigned}"
-        bare = asked._replace(user=None, password=None)
-        self._connect, self._filters = self._around.sessions.begun(holder.digest, self._id, bare)
         if not self._admits(self):
             self._turn_away(asked.level, packets.QUOTA_EXCEEDED)
             return
@@ -284,8 +282,7 @@ class Client:
         connect, holder = self._signed_in()
         asked = packets.read_subscribe(packet.body, connect.level)
         name = connect.client_id or self._assigned
-        held = self._filters
-        allowed = [may_subscribe(holder.scope, t, name) and held.take(t) for t, _ in asked.filters]
+        allowed = [may_subscribe(holder.scope, topic, name) for topic, _ in asked.filters]
         if all(allowed):
             self._to_broker(packet.raw)
             return

@@ -22,7 +22,6 @@ FAILURE_311 = 0x80
 """Of a filter in a SUBACK of 3.1.1."""
 
 _RESPONSE_TOPIC, _CORRELATION = 0x08, 0x09
-_SESSION_EXPIRY = 0x11
 _TOPIC_ALIAS = 0x23
 _TOPIC_ALIAS_MAXIMUM = 0x22
 _ASSIGNED_CLIENT_ID = 0x12
@@ -241,19 +240,6 @@ def connect(asked: Connect, client_id: str) -> bytes:
         ]
     parts[2] = bytes((flags,))
     return packet(CONNECT << 4, *parts)
-
-
-def persists(asked: Connect) -> bool:
-    """Whether its session is to outlast the connection."""
-    if asked.level == 4:
-        return not asked.clean
-    return any(number == _SESSION_EXPIRY for number, _, _ in properties_of(asked.properties))
-
-
-def ephemeral(asked: Connect) -> Connect:
-    """The same with a session that ends with its connection."""
-    left = without(asked.properties, {_SESSION_EXPIRY})
-    return asked._replace(clean=asked.clean or asked.level == 4, properties=left)
 
 
 def read_publish(packet_: Packet, level: int) -> Publish:
