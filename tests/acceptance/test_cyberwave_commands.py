@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import uuid
 from pathlib import Path
 
@@ -70,6 +71,11 @@ async def test_a_driver_obeys_once_and_answers(short_dir: Path, cyberwave_sdk: S
         shown = (await skerry.run("get", "workloads")).out
         assert f"{driver} (device)" in shown
         assert "cyberwave-gate" not in shown
+        twins = (await skerry.run("get", "twins")).out
+        assert re.search(rf"arm +{twin} +{site.node.name} +online", twins), twins
+        elsewhere = ("--data-dir", str(short_dir / "no-node-here"))
+        printed = await skerry.run("logs", driver, *elsewhere)
+        assert '"command": "wiggle"' in printed.out, printed.err
         assert "twins     know it as " in (await skerry.run("device", "show", site.node.name)).out
 
 

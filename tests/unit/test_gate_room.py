@@ -105,4 +105,4 @@ def test_there_is_never_less_than_nothing(steps: list[tuple[int, int]]) -> None:
     for place in places:
         place.give_back()
     assert site.room._left == 100
-    assert not (site.room._waiting or site.room._in_turn or site.room._behind)
+    assert [site.room._waiting, site.room._in_turn, site.room._behind] == [{}, {}, {}]

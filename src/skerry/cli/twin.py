@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -160,13 +161,14 @@ async def _give(session: Session, node: str, order: EdgeOrder, ttl: str, wait: s
     path = f"/api/devices/{quote(node, safe='')}/orders"
     async with session.hub() as hub:
         found = await hub.send("POST", f"{path}?ttl={stands}", order, CommandView)
-        try:
+        with (
+            session.screen.notes.status(f"waiting for device «{node}», {wait} at most …"),
+            contextlib.suppress(TimeoutError),
+        ):
             async with asyncio.timeout(patience):
                 while found.state not in ENDED:
                     await asyncio.sleep(_LOOK_EVERY)
                     found = await hub.get(f"{path}/{found.id}", CommandView)
-        except TimeoutError:
-            pass
     _show(session, node, found)
     if patience and found.state != "done":
         raise typer.Exit(FAILED)

@@ -69,10 +69,14 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files."""
+    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files.
+
+    `size` is what each may have, in bytes.
+    """
 
     memory: Path | None
     bus: Path
+    size: int
 
 
 def prepare(plan: GatePlan, disk: Disk) -> bytes:
@@ -105,11 +109,11 @@ def shared_places(memory: Path, on_disk: Path, size: int, *, seals: bool) -> Sha
         log.warning("containers of drivers share no memory, Zenoh goes by TCP: %s", fault)
         shared = None
     if not seals:
-        return Shared(shared, on_disk)
+        return Shared(shared, on_disk, size)
     if fault := _bounded(memory / BUS, size):
         log.warning("files of the data bus have no limit but that of all memory: %s", fault)
     _remove_open(on_disk)
-    return Shared(shared, memory / BUS)
+    return Shared(shared, memory / BUS, size)
 
 
 def _remove_open(on_disk: Path) -> None:

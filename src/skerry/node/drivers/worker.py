@@ -68,7 +68,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
     cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
-    `waits` says why the workers are not started yet; empty: they are.
+    `waits` says why the workers are not started yet, `held` why they are to be down; empty: they are, they are not.
     """
 
     config: Callable[[], DeviceConfig]
@@ -80,6 +80,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     barred: Callable[[], str]
     router: Callable[[], str] = str
     waits: Callable[[], str] = str
+    held: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
@@ -129,7 +130,8 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = self._waits = ""
+        self._held = ""
+        self._told = "", ""
         self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell)
@@ -161,10 +163,11 @@ class WorkerWorkloads:
     def wanted(self) -> Sequence[Assignment]:
         if self._wanted is None:
             return []
+        held = self._held or self._sources.held()
         local = msgspec.structs.replace(
             self._wanted.local,
-            stopped=bool(self._held),
-            held=self._held,
+            stopped=bool(held),
+            held=held,
             waits=self._sources.waits(),  # as it is now: a look at scripts and engine may take a while
             refreshes=self._refreshes.of(self._wanted),
         )
@@ -232,9 +235,9 @@ class WorkerWorkloads:
         elif present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        waits = self._sources.waits()
-        if (wanted, waits) != (self._wanted, self._waits):
-            self._wanted, self._waits = wanted, waits
+        told = self._sources.waits(), self._sources.held()
+        if (wanted, told) != (self._wanted, self._told):
+            self._wanted, self._told = wanted, told
             self.told.ring()
         return pause
 

@@ -15,6 +15,7 @@ from typing import Protocol
 
 import msgspec
 
+from skerry.core.cyberwave.json_objects import object_of
 from skerry.core.cyberwave.knobs import knobs_of, usable
 from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faults
 from skerry.kit.bell import Bell
@@ -24,7 +25,7 @@ from skerry.kit.disk import Disk, DiskOf
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 from skerry.node.twin_ports import DeviceConfig
-from skerry.node.twins.config_files import Object, object_of, variables_in
+from skerry.node.twins.config_files import Object, variables_in
 from skerry.node.twins.known_config import (
     CREDENTIALS,
     ENVIRONMENT,
@@ -140,13 +141,7 @@ class ConfigDirectory:
     """
 
     def __init__(
-        self,
-        path: Path,
-        own: Own,
-        host: Host,
-        disk: Disk,
-        clock: Clock,
-        store: KnownStore,
+        self, path: Path, own: Own, host: Host, disk: Disk, clock: Clock, store: KnownStore
     ) -> None:
         self.path = path
         self.changed = Bell()

@@ -44,17 +44,6 @@ class Credentials(msgspec.Struct, frozen=True):
         return f"Credentials({sorted(self.variables)})"
 
 
-def object_of(text: bytes) -> Object:
-    """The JSON object in a file. Raises InvalidInput."""
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("is no JSON") from None
-    if not isinstance(found, dict):
-        raise InvalidInput("is no JSON object")
-    return found
-
-
 def variables_in(given: Mapping[str, str]) -> dict[str, str]:
     """Those of Cyberwave's in an environment, but none that holds a secret: no container gets the device's own."""
     return {
