@@ -51,6 +51,7 @@ NOT_MEASURED = (
     "integration/test_row_",
     "integration/test_shared",
     "integration/test_sync",
+    "integration/test_two_hubs",
     "contract/test_hub_backup",
     "contract/test_hub_convergence",
     "contract/test_hub_fleet",

@@ -22,10 +22,10 @@ Json = Mapping[str, Any]
 class Drivers:
     """A device whose drivers are containers of this engine."""
 
-    def __init__(self, site: CyberwaveSite, engine: TestEngine) -> None:
+    def __init__(self, site: CyberwaveSite, engine: TestEngine, image: str = "") -> None:
         self.site = site
         self.engine = engine
-        self.image = with_driver(engine)
+        self.image = image or with_driver(engine)
 
     def twin(self, name: str = "arm", *params: str, **variables: object) -> Json:
         """Its driver counts its lives in a directory of its own."""
@@ -129,9 +129,10 @@ class Drivers:
 
 
 @contextlib.asynccontextmanager
-async def drivers(directory: Path, engine: TestEngine) -> AsyncIterator[Drivers]:
+async def drivers(directory: Path, engine: TestEngine, image: str = "") -> AsyncIterator[Drivers]:
+    """`image` is that of its drivers, which the engine has; by default the tests' own."""
     async with cyberwave_site(directory) as site:
         with_engine(site.node, engine)
         site.sign_in()
-        yield Drivers(site, engine)
+        yield Drivers(site, engine, image)
         await site.power_off()

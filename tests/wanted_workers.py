@@ -15,6 +15,7 @@ from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.node.broker.granting import Granting
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.ports import ContainerLaunch, Launch, ProcessLaunch
 from skerry.node.twin_ports import DeviceConfig
@@ -41,6 +42,7 @@ class Site:
         self.problems: dict[str, str] = {}
         self.running: Mapping[str, Assignment] = {}
         self.barred = self.waits = ""
+        self.limits = DriverLimits()
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
         self.clock: Clock = SystemClock()
@@ -63,6 +65,7 @@ class Site:
         places = WorkerPlaces(
             self.directory, self.run / "status", self.run / "views", self.run / "models", self.run / "bus",
             lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
+            limits=lambda _: self.limits,
         )  # fmt: skip
         return WorkerWorkloads(
             sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=self.clock

@@ -10,6 +10,7 @@ import pytest
 from tests.wanted_workers import ENVIRONMENT, NAME, OTHER, PLAIN, TWIN, Site
 
 from skerry.node.drivers import worker
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.ports import ContainerLaunch
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.waiting import eventually
@@ -218,6 +219,20 @@ async def test_an_instance_may_speak_for_the_workflows_that_there_are_now(site: 
     again = site.workloads.launch_for(assignment, "i1")
     assert again is not None
     assert again.environment == launch.environment
+
+
+async def test_other_limits_of_the_device_are_another_worker(site: Site) -> None:
+    site.script()
+    before = await site.look()
+    assert before is not None
+    site.limits = DriverLimits(1 << 30, 64)
+    found = await site.look()
+    assert found is not None
+    assert (found.spec, found.generation) == (before.spec, before.generation)
+    assert found.local != before.local
+    launch = site.workloads.launch_for(found, "i")
+    assert isinstance(launch, ContainerLaunch)
+    assert (launch.resources.memory, launch.resources.pids) == (1 << 30, 64)
 
 
 async def test_no_link_in_the_place_of_a_twins_file_is_given_to_a_worker(site: Site) -> None:

@@ -1,5 +1,6 @@
 """The memory that drivers share has a size of its own: whoever fills it fills nothing else."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,6 +34,15 @@ def test_who_fills_the_shared_memory_leaves_the_rest_alone(memory: Path) -> None
     assert filled(shared.memory) == SIZE
     assert shared.memory.stat().st_mode & 0o7777 == 0o1777
     (memory / "journal").write_bytes(bytes(SIZE))
+
+
+@pytest.mark.guarantee("G4")
+def test_the_shared_memory_has_so_many_files_at_most(memory: Path) -> None:
+    """Their names and directories are in the device's memory beside its size, and the agent reads all of them."""
+    for _ in range(2):
+        shared = shared_places(memory, memory / "disk", SIZE, seals=False)
+        assert shared.memory
+        assert os.statvfs(shared.memory).f_files == 16384
 
 
 def test_the_next_agent_keeps_what_is_in_it_and_gives_it_its_size(memory: Path) -> None:

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.memory import memory
 from tests.twin_bodies import ARM, arm
 from tests.twin_site import twin_site
 
@@ -39,6 +40,22 @@ async def test_a_wrong_file_is_told_once_and_left(tmp_path: Path, text: str) -> 
         assert (await site.at_hub())["position_x"] == 9
         assert (device.file()["name"], device.file()["position_x"]) == ("left arm", 9)
         assert device.alerts.of("twin_file") == []
+
+
+async def test_a_file_of_many_small_parts_takes_no_memory(tmp_path: Path) -> None:
+    """A driver can write it at any time, and each part takes thirty times its length."""
+    async with twin_site(tmp_path) as (_, device):
+        text = '{"x": [' + "{}," * 1_000_000 + "{}]}"
+        device.files.path(ARM).write_text(text)
+
+        async def warned() -> bool:
+            await device.look()
+            return bool(device.warnings)
+
+        with memory() as most:
+            await eventually(warned, "it is told")
+            assert most() < 10 * len(text)
+        assert "objects and lists" in device.warnings[0][1]
 
 
 async def test_a_file_that_is_right_again_at_the_next_start_ends_the_alert(tmp_path: Path) -> None:

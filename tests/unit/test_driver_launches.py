@@ -193,6 +193,16 @@ async def test_only_behind_a_bridge_and_with_a_router_its_bus_is_the_routers(
     assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
 
 
+@pytest.mark.parametrize(("router", "mode"), [("7447", "client"), ("", None)])
+async def test_a_device_may_have_its_bus_go_by_the_router_alone(
+    tmp_path: Path, router: str, mode: str | None
+) -> None:
+    """A client that has no router ends."""
+    rig = Rig(tmp_path, twin(), on=device(tmp_path, ZENOH_MODE=" Client"))
+    rig.device = replace(rig.device, router=router)
+    assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
+
+
 async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
     tmp_path: Path,
 ) -> None:

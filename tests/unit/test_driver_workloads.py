@@ -97,6 +97,26 @@ async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: 
     assert await again.look() == before
 
 
+async def test_a_driver_waits_until_the_gate_listens_where_it_is_sent_to(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, twin(), twin(OTHER, "--network", "robots"))
+    rig.gateways["robots"] = "172.20.0.1"
+    rig.unreached["172.20.0.1"] = "somebody else listens there"
+    waits = {name: wish.local.waits for name, wish in (await rig.look()).items()}
+    assert waits == {NAME: "", f"cyberwave-driver-{OTHER[:8]}": "somebody else listens there"}
+
+
+async def test_the_gate_listens_at_no_address_that_a_twin_names(tmp_path: Path) -> None:
+    params = ("-e", "CYBERWAVE_MQTT_HOST=192.168.1.5")
+    rig = Rig(tmp_path, twin(ARM, *params), twin(OTHER, "--network", "robots"))
+    rig.gateways["robots"] = "172.20.0.1"
+    before = await rig.look()
+    again = Rig(tmp_path, twin(ARM, *params), twin(OTHER, "--network", "robots", *params))
+    again.engine, again.started = False, before
+    await again.look()
+    assert not again.workloads.knows_networks
+    assert again.reached == [["172.20.0.1"]]
+
+
 async def test_a_network_that_is_made_anew_has_its_new_address(tmp_path: Path) -> None:
     rig = Rig(tmp_path, twin(ARM, "--network", "robots"))
     rig.gateways["robots"] = "172.20.0.1"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import fcntl
 import mmap
 import os
+import resource
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -53,7 +55,46 @@ def test_of_its_own_memory_all_goes_that_nobody_uses(tmp_path: Path, memory: Pat
     with opened.open(), mapped.open("rb") as source:
         mapping = mmap.mmap(source.fileno(), 1, access=mmap.ACCESS_READ)
         source.close()
-        assert clear(NOW, memory, tmp_path) == ["1.zenoh", "below/deep", "link", "sem"]
+        assert clear(NOW, memory, tmp_path) == ["1.zenoh", "deep", "link", "sem"]
         mapping.close()
         assert {path.name for path in memory.iterdir()} >= {"opened", "mapped", "young"}
     assert clear(NOW, memory, tmp_path) == ["mapped", "opened"]
+
+
+def test_what_lies_deep_goes_without_taking_the_agents_descriptors(
+    memory: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "1").symlink_to("/proc/self")
+    descriptors = len(os.listdir("/proc/self/fd")) + 60  # noqa: PTH208 - only how many
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    at = os.open(memory, os.O_DIRECTORY)
+    for _ in range(2000):  # deeper than a path can name
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_DIRECTORY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open("left", os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    try:
+        assert clear(time.time() + 100, memory, tmp_path) == ["left"]
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert list(memory.iterdir()) == []
+
+
+def test_what_is_made_while_it_is_looked_stays(memory: Path, tmp_path: Path) -> None:
+    """However long the look takes: a publisher that comes meanwhile dates its file as it likes."""
+    places = [memory / "one", memory / "two"]
+    for place in places:
+        place.mkdir()
+        file(place, f"old-{place.name}")
+
+    class Processes(type(tmp_path)):  # type: ignore[misc]
+        def iterdir(self) -> Iterator[Path]:
+            for place in places:
+                file(place, "made", age=-1e6)
+            return iter(())
+
+    assert clear(NOW, memory, Processes(tmp_path)) == ["old-one", "old-two"]
+    assert all((place / "made").exists() for place in places)

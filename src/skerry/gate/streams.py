@@ -108,8 +108,13 @@ class Stream:
                 self._on_close()
 
     def _receive(self) -> None:
-        if not self.open or self._pauses:
-            return
+        if self.open and not self._pauses:
+            try:
+                self._read()
+            except MemoryError:
+                self._lost()  # it sends more than the device has memory for, which ends nobody else
+
+    def _read(self) -> None:
         try:
             data = self._sock.recv(_AT_ONCE)
         except BlockingIOError:

@@ -43,6 +43,16 @@ def cyberwave_settings() -> tuple[Setting, ...]:
                 "the device's.", unit="bytes"),
         Setting("cyberwave.driver_pids", "integer", 4096,
                 "Processes and threads of each driver whose params have no --pids-limit, and of each native one; 0: no limit.", low=0),
+        Setting("cyberwave.driver_storage", "size", None,
+                "What a driver may hold on a disk that runs short; who holds more is stopped then; 0: no limit. By default a tenth of that disk.",
+                unit="bytes"),
+        Setting("cyberwave.worker_memory", "size", None,
+                "Memory of the workers where CYBERWAVE_WORKER_MEMORY_MB says nothing; 0: no limit. By default what is left of the device's after a quarter "
+                "of it, at least 512 MiB.", unit="bytes"),
+        Setting("cyberwave.worker_pids", "integer", 4096,
+                "Processes and threads of the workers; 0: no limit.", low=0),
+        Setting("cyberwave.worker_storage", "size", None,
+                "As cyberwave.driver_storage, for the workers. By default a quarter of that disk.", unit="bytes"),
         Setting("cyberwave.shared_memory", "size", None,
                 "What drivers and workers may have together in the memory that their containers share, and in that of a bus of "
                 "files on an encrypting node. By default a quarter of the device's.", unit="bytes", low=1_000_000),

@@ -86,6 +86,10 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     journal_limit: int = 64_000_000
     driver_memory: int | None = None
     driver_pids: int = 4096
+    driver_storage: int | None = None
+    worker_memory: int | None = None
+    worker_pids: int = 4096
+    worker_storage: int | None = None
     shared_memory: int | None = None
     variables: dict[str, str] = {}
 

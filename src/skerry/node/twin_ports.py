@@ -7,6 +7,7 @@ Real implementations: `broker.link` (Publish), `twins.alerts` (Alerts), `twins.c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -78,6 +79,13 @@ class Alerts(Protocol):
     async def resolve_kind(self, twin: str, kind: str) -> None:
         """All of this kind that are active for the twin are over."""
         ...
+
+
+class Written(msgspec.Struct, frozen=True):
+    """Where a container writes on this device: its layer (None: its engine does not say), and volumes of the engine's."""
+
+    layer: Path | None = None
+    volumes: tuple[Path, ...] = ()
 
 
 class Grant(msgspec.Struct, frozen=True):

@@ -63,6 +63,7 @@ def parsed(params: Sequence[str]) -> RunOptions:
     from skerry.core.cyberwave.run_parser import run_parser  # noqa: PLC0415
 
     found = run_parser(_LISTS, _VALUES, _SWITCHES).parse_args([*_switches(params)])
+    _check_values(found)
     host: dict[str, object] = {}
     for key, name, read in _HOST_LISTS:
         if values := getattr(found, name):
@@ -108,6 +109,14 @@ def _switches(params: Sequence[str]) -> Iterable[str]:
             yield name
         elif value.lower() not in ("false", "0", "f"):
             raise InvalidInput(f"params: «{word:.80}» is neither true nor false")
+
+
+def _check_values(found: argparse.Namespace) -> None:
+    """The parser takes «--» for no value at all."""
+    for name, value in vars(found).items():
+        values = value if isinstance(value, list) else [value]
+        if value == [] or not all(isinstance(one, str | bool | None) for one in values):
+            raise InvalidInput(f"params: --{name.replace('_', '-')} has no value")
 
 
 def _variables(items: Iterable[str]) -> dict[str, str | None]:

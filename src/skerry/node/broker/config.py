@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from skerry.gate import SESSION_SECONDS
+
 _MOST_QUEUED = 1000
 _QUEUED_BYTES = 8 * 1024 * 1024
 
@@ -25,7 +27,7 @@ def mosquitto_conf(socket: Path, user: str, largest: int) -> str:
             f"max_packet_size {largest}",
             f"max_queued_messages {_MOST_QUEUED}",
             f"max_queued_bytes {_QUEUED_BYTES}",
-            "persistent_client_expiration 1d",
+            f"persistent_client_expiration {SESSION_SECONDS // 3600}h",
             "log_dest stderr",
             "log_timestamp false",
             "log_type error",

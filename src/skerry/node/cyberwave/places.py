@@ -38,6 +38,9 @@ from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_
 _LARGEST = 32 * 1024 * 1024
 """Of a message, as Cyberwave's own broker has it."""
 
+_SHARED_FILES = 16384
+"""Of the memory that containers share. Zenoh has one for each publisher and one for each pool; the agent looks at all of them."""
+
 _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 """Packages that are about drivers and workers alone."""
 
@@ -65,10 +68,14 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files."""
+    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files.
+
+    `size` is what each may have, in bytes.
+    """
 
     memory: Path | None
     bus: Path
+    size: int
 
 
 def prepare(plan: GatePlan, disk: Disk) -> bytes:
@@ -97,15 +104,15 @@ def shared_places(memory: Path, on_disk: Path, size: int, *, seals: bool) -> Sha
     encrypts, a bus of files is in memory as well: its programs write their samples as they are. Else it is `on_disk`.
     """
     shared: Path | None = memory / "shared"
-    if fault := _bounded(memory / "shared", size):
+    if fault := _bounded(memory / "shared", size, _SHARED_FILES):
         log.warning("containers of drivers share no memory, Zenoh goes by TCP: %s", fault)
         shared = None
     if not seals:
-        return Shared(shared, on_disk)
+        return Shared(shared, on_disk, size)
     if fault := _bounded(memory / BUS, size):
         log.warning("files of the data bus have no limit but that of all memory: %s", fault)
     shutil.rmtree(on_disk, ignore_errors=True)  # of a time when nothing was encrypted
-    return Shared(shared, memory / BUS)
+    return Shared(shared, memory / BUS, size)
 
 
 def device_memory() -> int:
@@ -113,9 +120,9 @@ def device_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
-def _bounded(place: Path, size: int) -> str:
+def _bounded(place: Path, size: int, files: int = 0) -> str:
     place.mkdir(exist_ok=True)
-    if fault := Tmpfs(place, size).mounted():
+    if fault := Tmpfs(place, size, files).mounted():
         return f"cannot mount a tmpfs at {place}: {fault}"
     return ""
 

@@ -68,7 +68,7 @@ class CyberwaveRoom:
         self._plan = gate_plan(parts)
         self._outside = Outside(parts.settings.data_dir, parts.host.disk)
         self.directory, self._legacy = config_directory(parts, self._outside)
-        self.broker = BrokerWorkloads(self._plan, parts.settings.cyberwave.mosquitto)
+        self.broker = BrokerWorkloads(self._plan, parts.usual, parts.settings.cyberwave.mosquitto)
         self._left = LeftRunning(self._running, parts.usual)
         self.wishes = Wishes(self.broker)
         self.tokens: Granting

@@ -16,6 +16,8 @@ from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
 
+HERE = "127.0.0.1"
+
 HOST = "host"
 """The device's own network, which a driver has unless its `params` name another."""
 
@@ -40,7 +42,7 @@ class Networks(msgspec.Struct, frozen=True):
     def host(self, network: str) -> str | None:
         """None: not known yet."""
         if network in {HOST, "none"} or network.startswith("container:"):
-            return "127.0.0.1"
+            return HERE
         return self.hosts.get(network)
 
 

@@ -29,7 +29,7 @@ from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.text_file import read_below
-from skerry.node.drivers.device import HOST, Device, Networks, Served
+from skerry.node.drivers.device import HERE, HOST, Device, Networks, Served
 from skerry.node.drivers.views import CREDENTIALS, LIBRARY
 
 Read = Callable[[Path, PurePath], bytes]
@@ -38,7 +38,7 @@ LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
 
 
-OF_ONE = (InvalidInput, Refused, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError)  # fmt: skip
+OF_ONE = Exception
 """What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
 
 
@@ -72,7 +72,7 @@ class DriverPlan(msgspec.Struct, frozen=True):
     variables: Mapping[str, str]
     children: tuple[str, ...] = ()
     network: str = HOST
-    host: str = "127.0.0.1"
+    host: str = HERE
     camera: bool = False
 
 

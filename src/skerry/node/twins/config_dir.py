@@ -134,13 +134,7 @@ class ConfigDirectory:
     """
 
     def __init__(
-        self,
-        path: Path,
-        own: Own,
-        host: Host,
-        disk: Disk,
-        clock: Clock,
-        store: KnownStore,
+        self, path: Path, own: Own, host: Host, disk: Disk, clock: Clock, store: KnownStore
     ) -> None:
         self.path = path
         self.changed = Bell()

@@ -19,6 +19,9 @@ from skerry.kit.errors import InvalidInput, Refused
 MAX_FILE = 4 * 1024 * 1024
 """Bytes that are read of a file: four times what a row may have."""
 
+MOST_PARTS = 50_000
+"""Objects and lists in a file, each of which takes thirty times its length in the agent's memory."""
+
 _ENDING = ".json"
 
 Stamp = tuple[int, int, int]
@@ -78,6 +81,8 @@ class TwinFiles:
             text = file.read(MAX_FILE + 1)
         if len(text) > MAX_FILE:
             raise Refused(f"{path} has more than {MAX_FILE} bytes. Make it shorter")
+        if text.count(b"{") + text.count(b"[") > MOST_PARTS:
+            raise Refused(f"{path} has more than {MOST_PARTS} objects and lists. Make it shorter")
         return Seen(text, _stamp(found))
 
     def write(self, uuid: str, text: bytes, over: Stamp | None) -> bool:

@@ -17,7 +17,12 @@ from skerry.kit.tasks import Background
 from skerry.node.ports import EngineRestart, ProcessIdentity
 from skerry.node.workloads.runtimes.containers.answers import Container
 from skerry.node.workloads.runtimes.containers.creation import exit_of
-from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
+from skerry.node.workloads.runtimes.containers.engine import (
+    NO_ROOM,
+    Engine,
+    EngineGone,
+    EngineRefusal,
+)
 from skerry.node.workloads.runtimes.containers.held import Fate, Held, fate_of
 from skerry.node.workloads.runtimes.identity import identify, lives
 from skerry.wire.workload import Exit
@@ -86,13 +91,21 @@ class Restarts:
             await self._stop(held)
         else:
             if not is_podman:
-                await self._engine.never_restart(held.container)
+                await self._never_restart(held.container)
             await self._engine.kill(held.container, name)
         held.news.ring()
 
     async def close(self) -> None:
         """Follows no more."""
         await self._background.close()
+
+    async def _never_restart(self, container: str) -> None:
+        """On a full disk Docker cannot write that down. What was killed by its API it does not start again as long as it lives."""
+        try:
+            await self._engine.never_restart(container)
+        except EngineRefusal as refusal:
+            if NO_ROOM not in str(refusal):
+                raise
 
     async def _stop(self, held: Held) -> None:
         """Podman starts one again that ends of any other signal, unless it was told to stop it. It answers at its end."""
