@@ -109,7 +109,7 @@ class Screen:
                 for line in table.lead:
                     self.say(line.text, line.style)
                 if table.rows:
-                    self.console.print(_rich(table))
+                    self.console.print(_rich(table, self.console.width))
                 else:
                     self.note(table.empty)
 
@@ -197,14 +197,19 @@ def _raw(cell: Cell | str) -> str:
     return cell.text if cell.raw is None else csv_text(cell.raw)
 
 
-def _rich(table: Table) -> RichTable:
+def _rich(table: Table, width: int) -> RichTable:
+    """For a terminal of so many columns. What a line is about stands first and is copied by people, so it stays whole, unless it is half the line."""
     shown = RichTable(box=None, pad_edge=False, header_style="bold")
     places = [at for at, column in enumerate(table.columns) if column not in table.csv_only]
+    lines = [[_text(row[at]) for at in places] for row in table.rows]
+    is_short = all(line[0].cell_len <= width // 2 for line in lines)
     for at in places:
-        shown.add_column(table.columns[at], overflow="fold")
-    for row in table.rows:
-        cells = [
-            Cell(cell) if isinstance(cell, str) else cell for cell in (row[at] for at in places)
-        ]
-        shown.add_row(*(Text(one_line(cell.text), cell.style) for cell in cells))
+        whole = is_short and at == places[0]
+        shown.add_column(table.columns[at], overflow="fold", no_wrap=whole)
+    for line in lines:
+        shown.add_row(*line)
     return shown
+
+
+def _text(cell: Cell | str) -> Text:
+    return Text(one_line(cell)) if isinstance(cell, str) else Text(one_line(cell.text), cell.style)
