@@ -69,6 +69,19 @@ def test_what_a_line_is_about_stays_whole_on_a_terminal() -> None:
     assert "".join(narrow).count("n") == 40
 
 
+def test_what_is_said_stands_below_its_row_where_a_terminal_is_too_narrow() -> None:
+    rows = [("arm", "pending", "no image " * 10), ("eye", "running", "")]
+    table = Table(("NAME", "PHASE", "MESSAGE"), rows, [], below="MESSAGE")
+    assert on_a_terminal(table, 120)[0].split() == ["NAME", "PHASE", "MESSAGE"]
+    assert on_a_terminal(table, 60) == [
+        "NAME  PHASE",
+        "arm   pending",
+        "    no image no image no image no image no image no image no",
+        "    image no image no image no image",
+        "eye   running",
+    ]
+
+
 def test_csv_and_json_are_for_programs() -> None:
     out, _ = shown(Form.CSV, TABLE)
     assert out == "name,on_disk\na,1000\nb\x1b[2J,running\n"
