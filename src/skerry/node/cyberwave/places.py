@@ -27,13 +27,13 @@ from skerry.node.models.layout import DIRECTORY, DIRECTORY_MODE, models_root
 from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
-    LEGACY,
     ConfigDirectory,
     Host,
     Own,
     default_directory,
     disk_for,
 )
+from skerry.node.twins.legacy_config import LEGACY
 from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_system, is_ours
 
 _LARGEST = 32 * 1024 * 1024
