@@ -62,8 +62,11 @@ def test_an_environment_has_one_name(said: str, environment: str) -> None:
         ("CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD", "4.5"),
         ("CYBERWAVE_DRIVER_RESTART_LOOP_WINDOW_SECONDS", "nan"),
         ("CYBERWAVE_WORKER_MEMORY_MB", "-1"),
+        ("CYBERWAVE_WORKER_MEMORY_MB", "5"),  # engines refuse it
         ("CYBERWAVE_WORKER_CPU_PERCENT", "inf"),
         ("CYBERWAVE_DATA_BACKEND", "pigeons"),
+        ("CYBERWAVE_DATA_DIR", "bus"),
+        ("CYBERWAVE_DATA_DIR", "/data/.."),
         ("CYBERWAVE_EDGE_LOG_LEVEL", "loud"),
         ("ZENOH_ROUTER_ENABLED", "maybe"),
         ("ZENOH_ROUTER_PORT", "70000"),

@@ -40,6 +40,9 @@ def cyberwave_settings() -> tuple[Setting, ...]:
         Setting("cyberwave.record", "tables", {},
                 "How much is kept of what drivers publish, «PATTERN OF TOPICS OR KEYS: {class: sample, keep, file, off or ring, rate: "
                 "TIMES A SECOND, on: EVENTS that write a ring out}»; the first that fits holds.", check=_recordings_fault),
+        Setting("cyberwave.ring_size", "size", 256_000_000,
+                "Room on the disk for the last five minutes of what class ring keeps; beyond it the oldest goes.",
+                unit="bytes", low=1_000_000),
         Setting("cyberwave.zenoh_router", "boolean", default=False,
                 doc="Runs a Zenoh router for containers that cannot find each other; so does ZENOH_ROUTER_ENABLED."),
         Setting("cyberwave.journal_limit", "size", 64_000_000,

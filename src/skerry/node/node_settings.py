@@ -84,6 +84,7 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     driver_variables: list[str] = []
     worker_command: list[str] = []
     record: dict[str, dict[str, str]] = {}
+    ring_size: int = 256_000_000
     zenoh_router: bool = False
     journal_limit: int = 64_000_000
     driver_memory: int | None = None

@@ -84,7 +84,7 @@ JUDGED = frozenset(
 
 UNJUDGED = frozenset(
     {
-        "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Dns", "DnsOptions", "DnsSearch",
+        "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "DeviceRequests", "Dns", "DnsOptions", "DnsSearch",
         "ExtraHosts", "GroupAdd", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
         "ReadonlyRootfs", "ShmSize", "Tmpfs",
     }
