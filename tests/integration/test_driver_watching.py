@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.driver_rig import ARM, OTHER, Rig, twin, with_config
+from tests.driver_rig import ARM, OTHER, Rig, camera, twin, with_config
 
 from skerry.kit.bell import Bell
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import NotFound, Transient
 from skerry.kit.sqlite import SqliteWriter, read_migrations
+from skerry.node.drivers.device import Served
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.watching import Around, DriverWatch
 from skerry.node.store.driver_marks import DriverStore
@@ -371,3 +372,20 @@ async def test_of_a_driver_that_nobody_wants_any_more_nothing_is_left_to_be_told
     await watched.look()
     assert not [*watched.alerts.of("driver_starting"), *watched.alerts.of("driver_start_failure")]
     assert watched.alert("error").count == 1
+
+
+@pytest.mark.parametrize("served", [[twin(x=1)], [camera(ARM, OTHER), twin(OTHER)]])
+async def test_a_twin_without_a_driver_of_its_own_flaps_no_more(
+    watched: Watched, served: list[Served]
+) -> None:
+    """Its drivers were taken away, or it is another one's camera by now. What cannot be started now keeps its mark."""
+    for restarts in range(6):
+        await watched.crash(restarts)
+    assert watched.alert("driver_restart_loop")
+    watched.rig.served = [twin(ARM, "--unknown")]
+    await watched.look()
+    assert watched.watch.marks()[ARM].since is not None
+    watched.rig.served = served
+    await watched.look()
+    assert ARM not in watched.watch.marks()
+    assert not watched.alerts.of("driver_restart_loop")

@@ -17,6 +17,7 @@ from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import NotFound
+from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard
 from skerry.kit.units import format_duration
 from skerry.node.drivers import flapping, starting, telling
@@ -117,7 +118,9 @@ class DriverWatch:
     async def clear(self, twin: str) -> None:
         """A person wants it to be started: it counts as if it had never ended. Raises NotFound, Transient."""
         if twin not in self._marks:
-            raise NotFound(f"cannot clear the mark of twin {twin}: it has no driver on this device")
+            raise NotFound(
+                f"cannot start the driver of twin «{one_line(twin[:80])}»: it has none on this device"
+            )
         await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
         self._teller.give(telling.over(twin, telling.LOOP))
         self.changed.ring()
@@ -148,7 +151,7 @@ class DriverWatch:
         statuses = {one.workload: one for one in self._around.statuses.statuses()}
         pauses: list[float] = []
         before, wanted = self.up(), list(workloads.wanted())
-        self._tell_of_gone({one.workload for one in wanted}, workloads.planned)
+        self._tell_of_gone({one.workload for one in wanted}, workloads.planned or ())
         self._tell_troubles(workloads.troubles, served)
         for assignment in wanted:
             status = statuses.get(assignment.workload)
@@ -156,6 +159,7 @@ class DriverWatch:
             pauses += self._follow(assignment, status, self._subject(assignment, served))
         self._twins = {one.workload: recipe_of(one).twin for one in wanted}
         await self._forget(self._marks.keys() - served.keys())
+        await self._forget_without_driver(workloads)
         self._seen = self._clock.wall_ns()
         if (self.up(), served.keys()) != (before, self._served):
             self._served = served.keys()
@@ -250,6 +254,16 @@ class DriverWatch:
         if self._marks.get(mark.twin) != mark:
             await self._store.put([mark])
             self._marks[mark.twin] = mark
+
+    async def _forget_without_driver(self, workloads: DriverWorkloads) -> None:
+        """Nothing flaps of a twin that has no driver any more, or is another one's camera."""
+        if workloads.planned is None:
+            return
+        stuck = {one.twin for one in workloads.troubles if one.kind == telling.FAILURE}
+        gone = self._marks.keys() - workloads.planned - stuck
+        marked = [twin for twin in gone if self._marks[twin].since is not None]
+        await self._forget(gone)
+        self._teller.give(*(telling.over(twin, telling.LOOP) for twin in sorted(marked)))
 
     async def _forget(self, twins: Collection[str]) -> None:
         await self._store.forget(twins)
