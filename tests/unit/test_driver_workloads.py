@@ -54,7 +54,7 @@ async def test_a_driver_that_cannot_be_made_is_its_twins_trouble_alone(tmp_path:
     assert list(await rig.look()) == [f"cyberwave-driver-{OTHER[:8]}"]
     (told,) = rig.workloads.troubles
     assert (told.twin, told.kind) == (ARM, "driver_start_failure")
-    assert list(rig.workloads.planned) == [OTHER]
+    assert rig.workloads.planned == {OTHER}
 
 
 async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(

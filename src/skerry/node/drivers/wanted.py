@@ -76,8 +76,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
-        self.planned: Collection[str] = ()
-        """The twins that have a driver, whether or not it may be started now."""
+        self.planned: Collection[str] | None = None
+        """The twins that have a driver, whether or not it may be started now; None before the first look."""
         self._sources = sources
         self._launches = launches
         self._changes = changes

@@ -11,11 +11,11 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
+from skerry.core.cyberwave.json_objects import Object
 from skerry.kit.errors import InvalidInput
 from skerry.node.twin_ports import FORGOTTEN
 from skerry.node.twins.config_files import (
     Credentials,
-    Object,
     credentials_of,
     environment_of,
     fingerprint_of,
