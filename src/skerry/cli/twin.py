@@ -15,7 +15,7 @@ from skerry.cli.session import Session, remote
 from skerry.kit.errors import InvalidInput
 from skerry.kit.units import parse_duration
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
+from skerry.wire.devices import ENDED, SAID_TO_WORKERS, CommandView, EdgeAction, EdgeOrder
 
 _LOOK_EVERY = 0.2
 
@@ -179,7 +179,7 @@ def _show(session: Session, node: str, found: CommandView) -> None:
     if found.state not in ENDED:
         words += f"; what becomes of it: skerry device show {node}"
     if found.reply:
-        words += f"; {'execution' if found.action == 'run_workflow' else 'the driver says'}: {found.reply}"
+        words += f"; {'execution' if found.action in SAID_TO_WORKERS else 'the driver says'}: {found.reply}"
     facts = {
         "device": node, "order": found.action, "id": found.id, "state": found.state,
         "message": found.message, "reply": found.reply,

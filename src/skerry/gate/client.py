@@ -18,7 +18,7 @@ from skerry.gate.answers import Partial, Withheld
 from skerry.gate.fields import Malformed
 from skerry.gate.journal import NoRoom
 from skerry.gate.packets import Connect, Packet, Passage, Publish, Reader
-from skerry.gate.room import SMALL, Place
+from skerry.gate.room import SLOWEST, SMALL, Place
 from skerry.gate.sessions import Session
 from skerry.gate.streams import FULL, Stream
 from skerry.gate.surroundings import Surroundings
@@ -354,7 +354,7 @@ class Client:
 
     def _relieve_client(self) -> None:
         up = self._up
-        if up and self._down.when_relieved(lambda: up.resume("client")):
+        if up and self._down.when_relieved(lambda: up.resume("client"), SLOWEST):
             up.pause("client")
 
     def _answer(self, part: Packet | bytes) -> None:

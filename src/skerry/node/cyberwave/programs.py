@@ -31,7 +31,7 @@ from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave.disk import Disks
 from skerry.node.cyberwave.engine import EngineQuestions
 from skerry.node.cyberwave.living import running_of
-from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
+from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits, shared_size
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.disk_watch import Bus, DiskWatch
@@ -41,6 +41,7 @@ from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.room import DriverParts, DriverRoom
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.drivers.worker_starts import gpu_problem
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.log_tails import LogTails
@@ -52,7 +53,7 @@ from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 from skerry.wire.cyberwave import TwinDriver
 from skerry.wire.data_bus import Ring
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, WorkloadStatus
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,7 @@ class Programs:
             limits_here(
                 cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
             ),
+            cyberwave.driver_variables,
         )
 
     def _shared_memory(self) -> SharedMemory | None:
@@ -185,7 +187,7 @@ class Programs:
             self._parts,
             self._root,
             twins.directory.path,
-            Bus(shared.bus, shared.size),
+            Bus(shared.bus, shared_size(self._parts.settings.cyberwave.shared_memory)),
             lambda: {
                 name: one
                 for name, one in self._running().items()
@@ -202,7 +204,7 @@ class Programs:
             knobs.router_port,
             str(self._gate.shared.bus) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
-            Ring(sealed=self._parts.opened.cipher.seals),
+            Ring(size=settings.ring_size, sealed=self._parts.opened.cipher.seals),
         )
 
     async def _follow_bus(self) -> None:
@@ -294,6 +296,7 @@ class Programs:
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
             image_problem=parts.containers.image_problem,
+            gpu_problem=lambda: gpu_problem(self._status_of_worker()),
             running=self._running,
             router=self.bus.endpoint,
             waits=lambda: self.room.order.workers or self._gate.link.unreached(HERE),
@@ -328,11 +331,16 @@ class Programs:
             self.bus.told,
             self._disks.changed,
             self._gate.link.changed,
+            parts.supervisor.news,
         ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,
             disk=RealDisk(), clock=parts.host.clock,
         )  # fmt: skip
+
+    def _status_of_worker(self) -> WorkloadStatus | None:
+        statuses = self._parts.supervisor.statuses()
+        return next((one for one in statuses if one.workload in self.worker.names()), None)
 
     def _watch_of_worker(self) -> WorkerWatch:
         parts, twins = self._parts, self._twins

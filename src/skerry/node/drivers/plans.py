@@ -216,19 +216,19 @@ def _with_options(plan: DriverPlan, twin: Served, device: Device, read: Read) ->
         _check_native(options)
     needed += [f"--env-file {file}" for file in options.files if _inside(file, device) is None]
     registry_id = str(twin.asset.get("registry_id") or "")
-    names = trusted_by(driver, registry_id, options)
+    names = trusted_by(driver, registry_id, options, device.variables)
     is_trusted = not set(names).isdisjoint(device.trusted)
     if needed and not is_trusted:
-        raise Refused(_not_given(driver, needed, names, another_program(options)))
+        raise Refused(_not_given(driver, needed, names, another_program(options, device.variables)))
     if ours := [name for name in options.config.get("Labels", {}) if name.startswith("io.skerry.")]:
         raise InvalidInput(f"params: label «{ours[0]}» belongs to the node")
     variables = dict(_from_files(options.files, device, read)) | dict(options.environment)
     by_asset = driver.of_asset and registry_id in device.trusted and not driver.command
     more = needed or (is_trusted and volumes(options))
-    is_command = bool(driver.command)
-    if more and not by_asset and (found := foreign_start(variables, command=is_command)):
+    if more and not by_asset and (found := foreign_start(variables, device.variables)):
         raise Refused(
-            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it might run something else"
+            f"params: a driver that is trusted by its command or image is given no {', '.join(found)}: it might run something else. "
+            "If it does not, add the name to «cyberwave.driver_variables» in the node's settings"
         )
     own = {name: _value(name, value, device) for name, value in variables.items()}
     known_values = {name: value for name, value in own.items() if value is not None}
@@ -252,10 +252,12 @@ def _not_given(
     way = f"If it is to have that, add {known} to «cyberwave.privileged» in the node's settings"
     if others and not driver.command:
         other = f"{', '.join(others)}: with that another program may run in the image"
+        named = any(one.startswith("-e ") for one in others)
+        harmless = ", name harmless variables in «cyberwave.driver_variables»" if named else ""
         way = (
             f"{other}. {way}"
             if names
-            else f"{other}. Take it away, or give the driver to the asset"
+            else f"{other}. Take it away{harmless}, or give the driver to the asset"
         )
     what = driver.image or shlex.join(driver.command)
     return f"{what} asks for {', '.join(needed)}, which no driver is given by itself. {way}"

@@ -65,8 +65,8 @@ class WorkerSources(msgspec.Struct, frozen=True):
     """Where what is wanted comes from.
 
     `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
-    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
-    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
+    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `gpu_problem` is why it could not after
+    all, `image_problem` why an image cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
     `waits` says why the workers are not started yet, `held` why they are to be down; empty: they are, they are not.
     """
@@ -76,6 +76,7 @@ class WorkerSources(msgspec.Struct, frozen=True):
     workflows: Callable[[], Sequence[str]]
     gpus: Callable[[], Awaitable[bool]]
     image_problem: Callable[[str], str]
+    gpu_problem: Callable[[], str]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
@@ -252,6 +253,11 @@ class WorkerWorkloads:
                 self._gpu = await self._sources.gpus()
             except SkerryError:
                 return self._known(config) or self._assignment(config, gpu=False)
+        if self._gpu and (problem := self._sources.gpu_problem()):
+            log.warning(
+                "%s; the workers run without GPUs until the next start of everything", problem
+            )
+            self._gpu = False
         return self._assignment(config, gpu=self._gpu)
 
     def _known(self, config: DeviceConfig) -> Assignment | None:
