@@ -145,7 +145,8 @@ class Client:
         """For the large packet whose beginning has come; what was taken counts until the broker has it."""
         size = self._reader.wanted
         if size > SMALL:
-            if not self._place.take(self._reader.count, size):
+            token = self.holder.scope.number if self.holder else 0
+            if not self._place.take(self._reader.count, size, token):
                 self._down.pause("room")
         elif not (self._up and self._up.waiting > FULL):
             self._place.give_back()

@@ -31,12 +31,18 @@ from skerry.kit.errors import InvalidInput, Refused
 from skerry.kit.text_file import read_below
 from skerry.node.drivers.device import HERE, HOST, Device, Networks, Served
 from skerry.node.drivers.views import CREDENTIALS, LIBRARY
+from skerry.node.twin_ports import FORGOTTEN
 
 Read = Callable[[Path, PurePath], bytes]
 
 LOCAL = "local"
 """The network of the example in Cyberwave's documentation, which no engine has by itself."""
 
+
+_NO_ADDRESS = (
+    "The address of its camera is not known until edge.json and cameras.json of the configuration directory can be read: "
+    "what runs goes on, and nothing is started"
+)
 
 OF_ONE = Exception
 """What a twin's row may make fail. Anybody may have written it, so whatever it is, it is that twin's trouble alone."""
@@ -77,7 +83,7 @@ class DriverPlan(msgspec.Struct, frozen=True):
 
 
 class Plans(msgspec.Struct, frozen=True):
-    """All of it. `undecided` are the drivers whose network must be looked up before they can be started."""
+    """All of it. `undecided` are those of which something must be looked up before they can be started: a network as a rule."""
 
     drivers: Sequence[DriverPlan] = ()
     troubles: Sequence[Trouble] = ()
@@ -86,7 +92,7 @@ class Plans(msgspec.Struct, frozen=True):
     @property
     def networks(self) -> frozenset[str]:
         """Those that must be looked up."""
-        return frozenset(plan.network for plan in self.undecided)
+        return frozenset(plan.network for plan in self.undecided if not plan.host)
 
 
 def planned(
@@ -118,7 +124,11 @@ def planned(
             continue
         remarks = filter(None, (remark, _prefix_of_its_own(plan, device)))
         troubles += [Trouble(twin.uuid, "driver_health", text, name) for text in remarks]
-        (undecided if placed.host == "" else drivers).append(placed)
+        if device.config.video_device(twin.uuid) == FORGOTTEN:
+            troubles.append(Trouble(twin.uuid, "driver_health", _NO_ADDRESS, name))
+            undecided.append(placed)
+        else:
+            (undecided if placed.host == "" else drivers).append(placed)
     return Plans(drivers, troubles, undecided)
 
 

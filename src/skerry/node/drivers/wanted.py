@@ -157,7 +157,7 @@ class DriverWorkloads:
             plans, wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
-            self.knows_networks = not plans.undecided
+            self.knows_networks = not plans.networks
             self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 running = self._running()
