@@ -7,6 +7,7 @@ sites side by side do not hear each other on the data bus.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import platform
 import shlex
@@ -92,7 +93,9 @@ class CyberwaveSite:
         """The node enrols, starts, and has these twins from the hub; returns their UUIDs. Nobody has signed in yet."""
         self.choose_environment()
         names = [REGISTRY_ID, DRIVER_IMAGE, *map(_driver_of, twins)]
-        self.node.options += ["--set", f"cyberwave.privileged={json.dumps(names)}"]
+        variables = sorted({name for twin in twins for name in _variables_of(twin)})
+        for setting, words in (("privileged", names), ("driver_variables", variables)):
+            self.node.options += ["--set", f"cyberwave.{setting}={json.dumps(words)}"]
         await self.node.enrol(self.site.hub)
         await self.node.start()
         await self.node.ready()
@@ -261,6 +264,16 @@ def _driver_of(twin: Json) -> str:
     drivers = twin.get("metadata", {}).get("drivers", {})
     entry = next(iter(drivers.values()), {})
     return shlex.join(entry.get("command", ())) or str(entry.get("docker_image", REGISTRY_ID))
+
+
+def _variables_of(twin: Json) -> Iterator[str]:
+    """What its driver's params set, which the device has to take for harmless."""
+    drivers = twin.get("metadata", {}).get("drivers", {})
+    params = next(iter(drivers.values()), {}).get("params", ())
+    for option, word in itertools.pairwise(params):
+        name, equals, _ = word.partition("=")
+        if option == "-e" and equals and not name.startswith("CYBERWAVE_"):
+            yield name
 
 
 def log_of(node: Node, workload: str) -> str:
