@@ -125,6 +125,7 @@ class Rig:
         self.unreadable: set[str] = set()
         self.held: dict[str, str] = {}
         self.waits = self.problem = ""
+        self.unreached: dict[str, str] = {}
         self.hold: Callable[[Assignment], str] = lambda wish: self.held.get(wish.workload, "")
         self.changed = Bell()
         self.clock = ManualClock()
@@ -179,6 +180,7 @@ class Rig:
             self._held,
             lambda: self.waits,
             lambda: self.problem,
+            lambda host: self.unreached.get(host, ""),
         )
 
     def _file(self, uuid: str) -> Path:

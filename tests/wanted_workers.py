@@ -15,6 +15,7 @@ from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
 from skerry.node.broker.granting import Granting
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
 from skerry.node.ports import ContainerLaunch, Launch, ProcessLaunch
 from skerry.node.twin_ports import DeviceConfig
@@ -39,8 +40,10 @@ class Site:
         self.gpus: bool | None = False
         """None: no engine answers."""
         self.problems: dict[str, str] = {}
+        self.gpu_problem = ""
         self.running: Mapping[str, Assignment] = {}
-        self.barred = self.waits = ""
+        self.barred = self.waits = self.held = ""
+        self.limits = DriverLimits()
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
         self.clock: Clock = SystemClock()
@@ -55,14 +58,17 @@ class Site:
             workflows=lambda: self.workflows,
             gpus=self._gpus,
             image_problem=lambda image: self.problems.get(image, ""),
+            gpu_problem=lambda: self.gpu_problem,
             running=lambda: self.running,
             barred=lambda: self.barred,
             waits=lambda: self.waits,
+            held=lambda: self.held,
             command=self.command,
         )
         places = WorkerPlaces(
             self.directory, self.run / "status", self.run / "views", self.run / "models", self.run / "bus",
             lambda workload, instance: self.run / "secrets" / workload / instance, 18883, 18884,
+            limits=lambda _: self.limits,
         )  # fmt: skip
         return WorkerWorkloads(
             sources, places, self.tokens, _usual, [self.bell], disk=RealDisk(), clock=self.clock

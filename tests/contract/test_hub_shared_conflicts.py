@@ -12,6 +12,7 @@ from tests.shared_rows import RowNode, delete, outcomes, put
 from skerry.hub.changes import Changes
 from skerry.hub.hearing import Hearing
 from skerry.hub.link import Links
+from skerry.hub.peers import Peers
 from skerry.hub.store import notices
 from skerry.hub.store.shared_pruning import prune
 from skerry.kit.errors import InvalidInput, NotFound, Refused
@@ -387,9 +388,9 @@ class TestTheHubsOwnEdits:
 
     async def test_nodes_hear_of_what_another_hub_process_has_taken(self, hub: HubRig) -> None:
         await RowNode(hub, "a").pull("recipe")
-        links, changes = Links(), Changes()
-        its = (hub.store, links, hub.nodes, hub.rollouts, changes, hub.clock)
-        hearing = Hearing(*its, readers=hub.readers, trust=Changes().heard)
+        its = (hub.store, Links(), hub.nodes, hub.rollouts, Changes(), hub.clock)
+        its_own = {"peers": Peers(hub.store, "", "", ""), "readers": hub.readers}
+        hearing = Hearing(*its, **its_own, trust=Changes().heard)
         told = notices.Told("another", notices.Shared(["recipe"]))
         hearing.heard(notices.read_notice(encode(told).decode()).notice)
         hearing.heard(notices.Shared(["other"]))

@@ -124,14 +124,19 @@ async def test_frames_are_files_that_numpy_reads(
         key, data = bus.key("frames/default"), bytes(range(18))
         await asyncio.to_thread(driver.ask, "frame", key=key, header=header, data=data.hex())
         await asyncio.to_thread(driver.ask, "put", key=key, data=(b"\xff\xd8\xff" + data).hex())
-        found = await recorded(path, lambda found: len(found) >= 2)
+        other = {"content_type": "numpy/ndarray", "shape": [2], "dtype": ">c8"}
+        data_of_it = struct.pack(">4f", 1.5, 0, -2, 1).hex()
+        await asyncio.to_thread(driver.ask, "frame", key=key, header=other, data=data_of_it)
+        found = await recorded(path, lambda found: len(found) >= 3)
     assert {row.kind for row in found} == {"file"}
-    assert [row.meta["format"] for row in found] == ["npy", "jpeg"]
-    array, jpeg = [read_reference(row.value).sha256 for row in found]
+    assert [row.meta["format"] for row in found] == ["npy", "jpeg", "npy"]
+    array, jpeg, swapped = [read_reference(row.value).sha256 for row in found]
     files = short_dir / "files"
-    script = "import json,sys,numpy as n; a=n.load(json.load(sys.stdin)); print(json.dumps([a.shape, str(a.dtype), a.ravel().tolist()]))"
+    script = "import json,sys,numpy as n; a=n.load(json.load(sys.stdin)); print(json.dumps([a.shape, str(a.dtype), a.ravel().tolist()], default=str))"
     loaded = cyberwave_sdk.ask(script, str(files / array[:2] / array[2:]))
     assert loaded == [[2, 3, 3], "uint8", list(range(18))]
+    loaded = cyberwave_sdk.ask(script, str(files / swapped[:2] / swapped[2:]))
+    assert loaded == [[2], ">c8", ["(1.5+0j)", "(-2+1j)"]]
     assert (files / jpeg[:2] / jpeg[2:]).read_bytes() == b"\xff\xd8\xff" + data
 
 

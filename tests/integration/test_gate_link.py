@@ -115,6 +115,30 @@ async def test_tokens_and_addresses_hold_over_a_restart_of_the_gate(site: Site) 
     socket.create_connection(("127.0.0.3", site.rig.mqtt_port), PATIENCE).close()
 
 
+async def test_nobody_is_sent_to_an_address_that_somebody_else_has(site: Site) -> None:
+    """Whoever comes there tells its token to whoever listens."""
+    here, bridge = "127.0.0.1", "127.0.0.4"
+    assert site.link.unreached(here)
+    site.rig.write_tokens()
+    site.rig.start()
+    site.start_agent()
+    await site.until(lambda: not site.link.unreached(here))
+    assert site.link.unreached(bridge)
+    with socket.create_server((bridge, site.rig.mqtt_port)):
+        (failed,) = await site.link.listen([bridge])
+        assert failed.startswith(f"{bridge}: ")
+        assert site.link.unreached(bridge)
+        assert not site.link.unreached(here)
+    assert await site.link.listen([bridge]) == []
+    assert not site.link.unreached(bridge)
+    site.rig.kill_gate()
+    await site.until(lambda: site.link.unreached(here))
+    with socket.create_server((bridge, site.rig.rest_port)):
+        site.rig.start_gate()
+        await site.until(lambda: not site.link.unreached(here))
+        assert site.link.unreached(bridge)
+
+
 def test_a_cursor_reads_in_bounds_and_over_files_that_go(tmp_path: Path) -> None:
     ticks: queue.SimpleQueue[int] = queue.SimpleQueue()
     writer = journal.Journal(str(tmp_path), bytes(16), 2**25, (ticks.qsize, ticks.qsize))

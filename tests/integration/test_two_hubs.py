@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 import psycopg
 import pytest
-from sqlalchemy import Connection
-from tests.hub_rig import HubRig
 from tests.postgres import Postgres
 from tests.pushes import Pushes
 from tests.tunnel_rig import Entered, echo, linked, opened, serving, tunnel
 
-from skerry.hub.peers import Peers
-from skerry.hub.store.hub_store import HubStore
-from skerry.hub.store.leases import Leases
-from skerry.kit.clock import SystemClock
+from skerry.hub.dashboard import pages
+from skerry.hub.store import listening
 from skerry.kit.errors import Refused
-from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
@@ -64,7 +59,7 @@ class Site:
 
 @pytest.fixture
 async def url(postgres: Postgres) -> AsyncIterator[str]:
-    with postgres.database() as address:
+    with postgres.prepared_database() as address:
         yield address
 
 
@@ -80,9 +75,20 @@ async def site(tmp_path: Path, url: str) -> AsyncIterator[Site]:
 
 
 async def receive(link: Socket) -> Message:
-    frame = await link.receive(timeout=30)
+    async with asyncio.timeout(
+        30
+    ):  # of its own: each ping of the hub begins the one of `receive` anew
+        frame = await link.receive()
     assert frame.type is aiohttp.WSMsgType.TEXT, frame
     return from_text(frame.data)
+
+
+async def code_of_end(link: Socket) -> int:
+    async with asyncio.timeout(30):
+        while (frame := await link.receive()).type is aiohttp.WSMsgType.TEXT:
+            assert from_text(frame.data) == News()
+    assert frame.type is aiohttp.WSMsgType.CLOSE, frame
+    return frame.data
 
 
 async def apply(session: aiohttp.ClientSession, site: Site, **fields: object) -> None:
@@ -131,6 +137,12 @@ def links(url: str) -> int:
     return found[0]
 
 
+def latest_turn(url: str) -> int:
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT coalesce(max(turn), 0) FROM live_link").fetchone()
+    return found[0]
+
+
 async def test_logs_are_read_through_the_hub_that_holds_the_link(site: Site, url: str) -> None:
     node = await site.first.enrol("a")
 
@@ -170,8 +182,7 @@ async def test_a_node_deleted_at_one_hub_loses_its_link_and_its_rights_at_the_ot
     async with site.other.ws_connect(LINK, headers=headers) as link:
         async with site.one.delete("/api/v1/nodes/a", headers=site.person) as response:
             assert response.status == 200
-        frame = await link.receive(timeout=30)
-        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, DELETED)
+        assert await code_of_end(link) == DELETED
     async with site.other.post("/sync/v1/pull", headers=headers, data=b"{}") as response:
         assert response.status == 401
 
@@ -202,22 +213,56 @@ async def test_a_node_that_moves_leaves_its_link_behind(
     async with site.one.ws_connect(LINK, headers=headers | {RUN_HEADER: "run-1"}) as older:
         await eventually(lambda: links(url) == 1, "the link is known")
         newer = await site.other.ws_connect(LINK, headers=headers | {RUN_HEADER: run})
-        frame = await older.receive(timeout=30)
-        assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, code)
+        assert await code_of_end(older) == code
         await apply(site.one, site)
         assert await receive(newer) == News()
         await newer.close()
 
 
-async def test_two_agents_with_one_identity_at_two_hubs_are_noticed_by_both(site: Site) -> None:
+async def test_a_node_that_moved_while_a_hub_did_not_hear_it_leaves_its_link_there_too(
+    site: Site, url: str
+) -> None:
+    node = await site.first.enrol("a")
+    async with site.one.ws_connect(LINK, headers=site.first.node(node)) as older:
+        await eventually(lambda: links(url) == 1, "the link is known")
+        with psycopg.connect(url, autocommit=True) as connection:
+            connection.execute("UPDATE live_link SET turn = turn + 1, hub = 'another'")
+            connection.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'"
+            )
+        assert await code_of_end(older) == REPLACED
+
+
+async def test_a_hub_hears_the_others_before_it_serves(
+    tmp_path: Path, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard, connect = asyncio.Event(), psycopg.AsyncConnection.connect
+
+    async def late(*args: object, **options: object) -> object:
+        await asyncio.sleep(1)  # far longer than a web server takes to listen
+        connection = await connect(*args, **options)
+        heard.set()
+        return connection
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "connect", late)
+    monkeypatch.setattr(listening, "BEGIN_WITHIN", 30.0)
+    async with running_hub(tmp_path, database=url):
+        assert heard.is_set()
+
+
+async def test_two_agents_with_one_identity_at_two_hubs_are_noticed_by_both(
+    site: Site, url: str
+) -> None:
     node = await site.first.enrol("a")
     headers = site.first.node(node)
-    older = None
+    older, last = None, 0
     for turn in range(9):
         session, run = ((site.one, "run-1"), (site.other, "run-2"))[turn % 2]
         newer = await session.ws_connect(LINK, headers=headers | {RUN_HEADER: run})
+        await eventually(lambda t=last: latest_turn(url) > t, "its turn is known")
+        last = latest_turn(url)
         if older is not None:
-            assert (await older.receive(timeout=30)).data == OTHER_AGENT
+            assert await code_of_end(older) == OTHER_AGENT
             await older.close()
         older = newer
 
@@ -260,13 +305,16 @@ async def test_a_login_code_and_a_session_of_one_hub_are_good_at_the_other(site:
             assert response.status == 401
 
 
-async def test_the_page_of_one_hub_shows_at_once_what_changed_at_the_other(site: Site) -> None:
+async def test_the_page_of_one_hub_shows_at_once_what_changed_at_the_other(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "QUIET", 3600.0)  # nothing but a notice renders it anew
     async with site.other.get("/live", headers=site.person) as page:
         text = ""
         while "event: events" not in text:  # the last of the first fragments
             text += (await page.content.readany()).decode()
         await site.first.enrol("brand-new")
-        async with asyncio.timeout(4):  # without a notice it would be rendered after five seconds
+        async with asyncio.timeout(30):
             while "brand-new" not in text:
                 text += (await page.content.readany()).decode()
 
@@ -302,74 +350,6 @@ async def test_another_token_on_the_same_database_is_refused(
     with pytest.raises(Refused, match="its admin.token is another one"):
         async with running_hub(elsewhere, database=url):
             pass
-
-
-async def test_a_lease_is_one_processes_until_it_runs_out_or_is_given_back(url: str) -> None:
-    stores = [HubStore(url, SystemClock()) for _ in range(2)]
-    for store in stores:
-        await asyncio.to_thread(store.start)
-    one, other = (Leases(store) for store in stores)
-    assert await one.hold("job", 60)
-    assert not await other.hold("job", 60)
-    assert await other.hold("other job", 60)
-    assert await one.hold("job", 0.001)
-    await eventually(lambda: other.hold("job", 60), "the lease has run out")
-    assert not await one.hold("job", 60)
-    await other.release()
-    assert await one.hold("job", 60)
-    for store in stores:
-        await asyncio.to_thread(store.stop)
-
-
-async def test_a_process_that_does_not_beat_is_not_asked(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    stores = [HubStore(url, SystemClock()) for _ in range(2)]
-    for store in stores:
-        await asyncio.to_thread(store.start)
-    one, other = (
-        Peers(store, *[f"http://127.0.0.1:{port}"] * 2, "t" * 64)
-        for store, port in zip(stores, (1, 2), strict=True)
-    )
-    await one.join()
-    await one.linked("n", None)
-    assert await other.holder("n") == "http://127.0.0.1:1"
-    assert await one.holder("n") is None
-    await stores[0].write(
-        lambda c: c.exec_driver_sql("UPDATE hub_process SET seen_at = seen_at - 60000000000")
-    )
-    assert await other.holder("n") is None
-    await one.beat()
-    assert await other.holder("n") == "http://127.0.0.1:1"
-    await one.leave()
-    assert await other.holder("n") is None
-    assert await other.addresses() == ["http://127.0.0.1:1"]
-    for store in stores:
-        await asyncio.to_thread(store.stop)
-
-
-async def test_a_node_that_is_deleted_while_another_hub_looks_it_up_stays_unknown(
-    postgres: Postgres, manual_clock: ManualClock, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with postgres.database() as url:
-        one, other = HubRig(url, manual_clock), HubRig(url, manual_clock)
-        await one.start()
-        await other.start()
-        enrolled = await one.enrol("n1")
-        read, deleted = other.store.read, []
-
-        async def before_the_notice(work: Callable[[Connection], object]) -> object:
-            found = await read(work)
-            if not deleted:
-                deleted.append(await one.nodes.delete("n1"))
-                other.nodes.forget(enrolled.node_id)
-            return found
-
-        monkeypatch.setattr(other.store, "read", before_the_notice)
-        assert await other.nodes.recall(f"{enrolled.node_id}.{enrolled.secret}") is None
-        assert not other.nodes.knows(enrolled.node_id)
-        one.stop()
-        other.stop()
 
 
 async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> None:

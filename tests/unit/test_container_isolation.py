@@ -54,6 +54,26 @@ def test_strict_takes_everything_away_that_the_spec_does_not_name() -> None:
     assert made["Devices"] == []
 
 
+@pytest.mark.parametrize(
+    ("fields", "dropped"),
+    [
+        ({"network": "host"}, ["NET_RAW"]),
+        ({"network": "host", "cap_drop": ["CHOWN"]}, ["CHOWN", "NET_RAW"]),
+        ({"network": "host", "cap_drop": ["cap_net_raw"]}, ["cap_net_raw"]),
+        ({"network": "host", "cap_drop": ["ALL"]}, ["ALL"]),
+        ({"network": "host", "cap_add": ["CAP_NET_RAW"]}, []),
+        ({"network": "host", "cap_add": ["ALL"]}, []),
+        ({"network": "host", "privileged": True}, []),
+        ({"network": "robots"}, []),
+        ({}, []),
+    ],
+)
+def test_in_the_devices_network_only_who_asks_for_it_hears_the_others(
+    fields: dict[str, object], dropped: list[str]
+) -> None:
+    assert host(launch(strict=False, **fields))["CapDrop"] == dropped
+
+
 PODMANS_OWN = Path("/usr/share/containers/seccomp.json")
 
 

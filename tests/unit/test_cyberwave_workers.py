@@ -14,12 +14,12 @@ from skerry.node.contracts.cyberwave_worker import (
     Places,
     WorkerPlan,
     images,
-    memory_limit,
     prefix_of,
     worker_launch,
     worker_spec,
 )
 from skerry.node.cyberwave.places import may_raise_limits
+from skerry.node.drivers.limits import DriverLimits, worker_limits
 from skerry.node.ports import ContainerLaunch, ProcessLaunch
 from skerry.node.workloads.runtimes.containers.creation import Findings, creation
 from skerry.wire.workload import Resources
@@ -36,6 +36,7 @@ PLACES = Places(
     ("yolov8n", "manifest.json"),
     (Path(f"/cfg/{ARM}.json"),),
     shared=SharedMemory(Path("/m/shared"), locks=True),
+    limits=Resources(memory=3 << 30, pids=99),
 )
 RULES = LogRules(1, 1, None, known=True, patterns=[])
 
@@ -147,28 +148,37 @@ def test_case_45_limits_reach_the_engine_as_docker_run_says_them(name: str) -> N
     assert "NanoCpus" not in limits
 
 
-def test_without_limits_there_are_none() -> None:
+def test_a_worker_that_says_nothing_has_the_nodes_limits() -> None:
     limits = host(created(plan()))
-    assert not {"CpuPeriod", "CpuQuota", "NanoCpus", "Memory"} & limits.keys()
+    assert not {"CpuPeriod", "CpuQuota", "NanoCpus"} & limits.keys()
+    assert (limits["Memory"], limits["MemorySwap"], limits["PidsLimit"]) == (3 << 30, 3 << 30, 99)
+    # What is said is a reservation as well; what the node gives by itself is none.
+    assert worker_spec(plan()).resources.memory is None
+    said = plan(CYBERWAVE_WORKER_MEMORY_MB="512")
+    assert worker_spec(said).resources.memory == 512 << 20
+    assert host(created(said))["PidsLimit"] == 99
 
 
 @pytest.mark.parametrize(
-    ("total", "variables", "limit"),
+    ("total", "setting", "variables", "limit"),
     [
-        (4 << 30, {}, 3 << 30),
-        (1 << 30, {}, 512 << 20),
-        (600 << 20, {}, 256 << 20),
-        (8 << 30, {}, None),
-        (0, {}, None),
-        (4 << 30, {"CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT": "false"}, None),
-        (4 << 30, {"CYBERWAVE_WORKER_MEMORY_MB": "100"}, 100 << 20),
-        (4 << 30, {"CYBERWAVE_WORKER_CPU_PERCENT": "100"}, None),
+        (64 << 30, None, {}, 48 << 30),
+        (4 << 30, None, {}, 3 << 30),
+        (1 << 30, None, {}, 512 << 20),
+        (600 << 20, None, {}, 256 << 20),
+        (0, None, {}, 0),
+        (4 << 30, None, {"CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT": "false"}, 0),
+        (4 << 30, 1 << 30, {"CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT": "false"}, 1 << 30),
+        (4 << 30, 0, {}, 0),
+        (4 << 30, None, {"CYBERWAVE_WORKER_CPU_PERCENT": "100"}, 3 << 30),
     ],
 )
-def test_a_small_device_keeps_some_memory_for_itself(
-    total: int, variables: dict[str, str], limit: int | None
+def test_a_device_keeps_some_memory_for_itself(
+    total: int, setting: int | None, variables: dict[str, str], limit: int
 ) -> None:
-    assert memory_limit(knobs_of(variables), total, variables) == limit
+    enabled = frozenset({"memory", "pids"})
+    assert worker_limits(setting, 7, total, enabled, variables) == DriverLimits(limit, 7)
+    assert worker_limits(setting, 7, total, frozenset(), variables) == DriverLimits()
 
 
 @pytest.mark.parametrize(
@@ -283,6 +293,8 @@ def test_workers_run_on_the_device_itself_where_a_command_says_so() -> None:
     assert launch.environment["PYTHONDONTWRITEBYTECODE"] == "1"
     assert launch.environment["HOME"] == "/h"
     assert "SKERRY_NODE" not in launch.environment
+    assert isinstance(launch, ProcessLaunch)
+    assert (launch.resources.memory, launch.resources.pids) == (3 << 30, 99)
 
 
 def test_topics_begin_as_the_sdk_lets_them() -> None:

@@ -58,9 +58,10 @@ def test_what_can_be_a_value_is_one(sample: bytes, value: object) -> None:
         (bytes(4) + bytes(30), "raw", 34),  # shorter than time and number
         (struct.pack("<I", MAX_HEADER + 1) + bytes(MAX_HEADER + 1), "raw", MAX_HEADER + 5),
         (framed(BYTES, b""), "raw", 0),
-        (array("complex64", [1], bytes(8)), "raw", 8),
-        (array(">f4", [1], bytes(4)), "raw", 4),
-        (array("<U5", [1], bytes(20)), "raw", 20),
+        ('{"a":1}'.encode("utf-16"), "raw", 16),  # which Python's `json` would read
+        (framed(JSON, '{"a":1}'.encode("utf-8-sig")), "json", 10),
+        (array("datetime64[s]", [1], bytes(8)), "raw", 8),
+        (array("<U0", [1], b""), "raw", 0),
         (array("float32", [3, 3], bytes(4)), "raw", 4),
         (array("uint8", [2**31] * 3, bytes(4)), "raw", 4),
         (array("uint8", [-1, -4], bytes(4)), "raw", 4),
@@ -71,6 +72,25 @@ def test_what_cannot_be_a_value_is_a_file_of_its_bytes(sample: bytes, kind: str,
     assert as_value(taken) is None
     assert file_kind(taken) == kind
     assert len(as_file(taken)) == size
+
+
+@pytest.mark.parametrize("dtype", [">f4", ">u2", "<U5", "|S3", "complex64", "complex128"])
+def test_arrays_that_are_no_list_of_numbers_are_numpys_files(dtype: str) -> None:
+    """numpy itself reads one in tests/integration/test_data_bus_records.py."""
+    stored = {"complex64": "<c8", "complex128": "<c16"}.get(dtype, dtype)
+    size = int(stored[2:]) * (4 if "U" in stored else 1)
+    taken = take(array(dtype, [2, 3], bytes(6 * size)), NOW)
+    assert as_value(taken) is None
+    assert file_kind(taken) == "npy"
+    assert f"'descr': '{stored}'".encode() in as_file(taken)[:100]
+
+
+def test_a_header_cannot_say_which_number_a_sample_has_or_what_is_no_text() -> None:
+    taken = take(framed(JSON, b"1", seq=4, shape=["\ud800"], x="\ud800"), NOW)
+    assert taken.meta == {"content_type": JSON, "seq": 4}
+    lying = framed(JSON, b"1", seq=4).replace(b'"content_type"', b'"seq":"no","b"')
+    assert lying[0] == framed(JSON, b"1")[0]
+    assert take(lying, NOW).meta["seq"] == 4
 
 
 def test_a_header_may_have_64_kib_and_gives_meta_what_fits() -> None:

@@ -47,7 +47,12 @@ def ring(request: pytest.FixtureRequest, tmp_path: Path, times: Times) -> Iterat
     cipher = own_cipher() if request.param else None
     found = Ring(tmp_path / "ring", USUAL.seconds, 10_000_000, times, cipher)
     yield found
-    found.cut(lambda _: False)  # closes its files
+    close(found)
+
+
+def close(ring: Ring) -> None:
+    """Its files are closed."""
+    _ = ring.cut(lambda _: True)
 
 
 def entries(data: bytes) -> list[tuple[float, bytes]]:
@@ -120,6 +125,17 @@ def test_what_a_recording_is_made_of_stays_until_it_is_made(
         b"".join(pieces[0].content())
 
 
+@pytest.mark.parametrize("step", [-86_400.0, 86_400.0])
+def test_a_clock_that_is_set_takes_nothing_away(ring: Ring, times: Times, step: float) -> None:
+    for n in range(400):
+        times.now += 1
+        ring.add(channel("gps"), times.now + (step if n >= 200 else 0.0), b"x")
+    pieces = ring.cut(lambda _: True)
+    assert 300 <= sum(piece.count for piece in pieces) <= 300 + PIECE_SECONDS + 1
+    assert len(pieces) >= 300 / (PIECE_SECONDS + 1)
+    assert all(piece.first <= piece.last for piece in pieces)
+
+
 def test_on_the_disk_a_sealed_ring_is_not_to_be_read(tmp_path: Path, times: Times) -> None:
     ring = Ring(tmp_path / "ring", 300.0, 10_000_000, times, own_cipher())
     ring.add(channel("gps"), times.now, b"position of somebody" * 10_000)
@@ -174,3 +190,35 @@ def test_an_event_is_of_its_twin_and_soon_after_one_another_makes_no_recording(
     assert again.at == 3
     assert alarm.name == "cw/recording.tar"
     assert alarm.recording.channels == [f"cw/{ONE}/data/gps", f"cw/{OTHER}/data/gps"]
+    close(ring)
+
+
+def test_an_event_before_there_is_anything_does_not_silence_the_next(
+    tmp_path: Path, times: Times
+) -> None:
+    ring = Ring(tmp_path / "ring", 300.0, 10_000_000, times)
+    events = Events(ring, [RULE], [ONE, OTHER], times)
+    ring.add(channel("gps", OTHER), times.now, b"x")
+    for at in range(100):
+        events.happened(f"cyberwave/twin/{ONE}/event", at)
+    ring.add(channel("gps", OTHER), times.now, b"y")
+    assert len([*(tmp_path / "ring").iterdir()]) == 1  # no piece is ended for nothing
+    ring.add(channel("gps"), times.now, b"x")
+    events.happened(f"cyberwave/twin/{ONE}/event", 100)
+    [made] = events._made.take(9)
+    assert made.at == 100
+    close(ring)
+
+
+def test_events_of_other_rules_are_recorded_soon_after_one_another(
+    tmp_path: Path, times: Times
+) -> None:
+    ring = Ring(tmp_path / "ring", 300.0, 10_000_000, times)
+    rules = [ChannelRule("*/gps", "ring", on="fall/*"), ChannelRule("*/imu", "ring", on="hit/*")]
+    events = Events(ring, rules, [ONE], times)
+    for name in ("gps", "imu"):
+        ring.add(channel(name), times.now, b"x")
+    for event in ("fall", "hit", "fall", "hit"):
+        events.happened(f"{event}/{ONE}", 1)
+    made = [order.recording.channels for order in events._made.take(9)]
+    assert made == [[f"cw/{ONE}/data/gps"], [f"cw/{ONE}/data/imu"]]

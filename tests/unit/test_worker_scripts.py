@@ -19,6 +19,15 @@ def test_scripts_helpers_and_manifests_count_and_nothing_else(tmp_path: Path) ->
     assert (look.scripts, look.problem) == (("a.py", "b.py"), "")
 
 
+def test_a_name_that_is_no_text_can_be_stored_and_told(tmp_path: Path) -> None:
+    for name in (b"\xff.py", "größe.py".encode()):
+        Path(os.fsdecode(bytes(tmp_path) + b"/" + name)).write_text("x")
+    look = look_at(WorkerSpec(str(tmp_path)))
+    assert look.scripts == ("größe.py", "\\udcff.py")
+    assert "".join(look.files).encode()
+    assert models_named(tmp_path, look.files).doubts
+
+
 def test_only_name_and_content_matter(tmp_path: Path) -> None:
     script = tmp_path / "a.py"
     script.write_text("one")

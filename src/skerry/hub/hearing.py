@@ -12,6 +12,7 @@ from skerry.hub.fleet.agents import Agent
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.link import Links
+from skerry.hub.peers import Peers
 from skerry.hub.store import notices
 from skerry.hub.store.hub_store import HubStore
 from skerry.hub.sync.readers import Readers
@@ -33,11 +34,13 @@ class Hearing:
         changes: Changes,
         clock: Clock,
         *,
+        peers: Peers,
         readers: Readers,
         trust: Callable[[], None],
     ) -> None:
         self._store = store
         self._links = links
+        self._peers = peers
         self._nodes = nodes
         self._rollouts = rollouts
         self._changes = changes
@@ -82,8 +85,10 @@ class Hearing:
                 self._links.moved(node_id, turn, agent)
 
     async def resumed(self) -> None:
-        """Anything may have been missed: secrets are read again, and everybody who waits looks for himself."""
+        """Anything may have been missed: secrets and links are read again, and everybody who waits looks for himself."""
         await self._nodes.start()
+        for node_id, turn in (await self._peers.turns_elsewhere()).items():
+            self._links.moved(node_id, turn, None)
         for node_id in self._links.nodes:
             if self._nodes.knows(node_id):
                 self._links.notify(node_id)

@@ -119,7 +119,8 @@ class _Link:
     def meet(self, turn: int, agent: Agent | None) -> None:
         """The node has another link, at another hub process. The later one stays."""
         if self._turn is None:
-            self._rival = (turn, agent)
+            if self._rival is None or self._rival[0] < turn:
+                self._rival = (turn, agent)
         elif self._turn < turn:
             self.end(_replaced(self.agent, agent))
 

@@ -112,6 +112,16 @@ class Peers:
         )
         _ = await self._store.write(lambda connection: connection.execute(statement))
 
+    async def turns_elsewhere(self) -> dict[str, int]:
+        """The nodes whose latest link is at another process, and that link's turn."""
+        if not self._store.shared:
+            return {}
+        query = select(live_link.c.node_id, live_link.c.turn).where(
+            live_link.c.hub != self._store.origin
+        )
+        found = await self._store.read(lambda connection: connection.execute(query).all())
+        return {each.node_id: each.turn for each in found}
+
     async def holder(self, node_id: str) -> str | None:
         """The address of the living process that holds the node's link, when it is another than this."""
         if not self._store.shared:

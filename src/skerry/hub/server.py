@@ -223,7 +223,7 @@ async def _build(
         rounds=Rounds(store, feed, row_feed), shared_rows=SharedRows(store, own_edits), model_rows=ModelRows(store, own_edits),
         ssh_authority=SshAuthority.of(settings.data_dir, store, clock, links.notify),
         links=links, peers=peers, bundles=Bundles(links, peers, token), tails=Tails(links, peers, token), tunnels=Tunnels(links, peers, token, settings.access),
-        hearing=Hearing(store, links, nodes, rollouts, changes, clock, readers=readers, trust=enrolling.trust_changed),
+        hearing=Hearing(store, links, nodes, rollouts, changes, clock, peers=peers, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
             nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
@@ -334,7 +334,7 @@ async def _run(
             nodes.follow(features, tasks, chance)
         features.rotation.follow(tasks, chance)
         if features.store.shared:
-            _with_peers(tasks, features, chance)
+            await _with_peers(tasks, features, chance)
         _ = tasks.start(_watched(manager, servers, features), name="watchdog")
         serving = asyncio.gather(
             *(
@@ -362,8 +362,8 @@ async def _watched(
     await prove_life(manager, features.clock, features.store.pulse)
 
 
-def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:
-    """What a hub does that shares its database."""
+async def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None:
+    """What a hub does that shares its database. Returns when it hears the others, so that it serves without missing any."""
     store, hearing, clock = features.store, features.hearing, features.clock
     listening = Listening(store.url, store.origin, hearing.heard, hearing.resumed)
     tasks.forever(listening.run(clock, chance), name="notices of other hubs")
@@ -375,6 +375,7 @@ def _with_peers(tasks: Tasks, features: Features, chance: random.Random) -> None
         _every(SHOWN_EVERY, hearing.tell, Guard("telling other hubs", clock, chance), clock),
         name="telling other hubs",
     )
+    await listening.begun()
 
 
 async def _every(

@@ -18,10 +18,14 @@ log = logging.getLogger(__name__)
 
 
 class Tmpfs(msgspec.Struct, frozen=True):
-    """A file system in memory at `place`, of at most `size` bytes."""
+    """A file system in memory at `place`, of at most `size` bytes and `files` files; 0: as many as the kernel gives it.
+
+    Names and directories take memory, too, which does not count in its size.
+    """
 
     place: Path
     size: int
+    files: int = 0
 
     def mounted(self) -> str:
         """Mounts it, or gives it its size where it is there already; returns why that cannot be, or nothing.
@@ -29,12 +33,13 @@ class Tmpfs(msgspec.Struct, frozen=True):
         It stays as long as the device is up, like the containers that see it, and with the size that it has where it
         cannot have another: less than what is in it.
         """
+        limits = [f"size={self.size}", *([f"nr_inodes={self.files}"] if self.files else [])]
         if self.place in tmpfs_below(self.place.parent):
-            options = f"remount,size={self.size}"
-            if fault := _said(["mount", "-o", options, str(self.place)]):
-                log.warning("%s keeps its size: %s", self.place, fault)
+            for limit in limits:
+                if fault := _said(["mount", "-o", f"remount,{limit}", str(self.place)]):
+                    log.warning("%s keeps its size: %s", self.place, fault)
             return ""
-        options = f"size={self.size},{_OPTIONS}"
+        options = ",".join([*limits, _OPTIONS])
         return _said(["mount", "-t", "tmpfs", "-o", options, "skerry", str(self.place)])
 
 

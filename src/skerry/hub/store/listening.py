@@ -6,6 +6,8 @@ to take everything as changed.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable
@@ -21,6 +23,9 @@ from skerry.kit.errors import InvalidInput, Transient
 log = logging.getLogger(__name__)
 
 AGAIN = Backoff(first=0.1, cap=1.5)
+
+BEGIN_WITHIN = 5.0
+"""Seconds."""
 
 
 class Listening:
@@ -40,6 +45,7 @@ class Listening:
         self._origin = origin
         self._heard = heard
         self._resumed = resumed
+        self._began = asyncio.Event()
 
     async def run(self, clock: Clock, chance: random.Random) -> None:
         """Listens for ever."""
@@ -52,6 +58,7 @@ class Listening:
                 async with connection:
                     _ = await connection.execute(f"LISTEN {CHANNEL}")
                     await self._resumed()
+                    self._began.set()
                     failures = 0
                     async for notify in connection.notifies():
                         self._take(notify.payload)
@@ -61,6 +68,12 @@ class Listening:
                     cause = str(error).strip()
                     log.warning("cannot hear what other hubs tell: %s", cause)
             await clock.sleep(AGAIN.delay(failures, chance))
+
+    async def begun(self) -> None:
+        """Returns when it has begun to listen, or after BEGIN_WITHIN: a hub that does not hear the others can serve."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(BEGIN_WITHIN):
+                await self._began.wait()
 
     def _take(self, payload: str) -> None:
         try:

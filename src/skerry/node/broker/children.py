@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from skerry.gate import VERSION
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
-from skerry.node.broker.commands import GatePlan, broker_command, gate_command
+from skerry.node.broker.commands import GatePlan, broker_command, gate_command, started
+from skerry.node.broker.config import mosquitto_conf
 from skerry.node.broker.program import NAME, broker_program, missing
-from skerry.node.device_workloads import own_assignment
-from skerry.node.ports import Launch
+from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.ports import Launch, ProcessLaunch
 from skerry.wire.workload import (
     Assignment,
     ProcessSpec,
@@ -30,19 +33,22 @@ LOOK_EVERY, LOOK_MISSING = 60.0, 5.0
 """Seconds between two looks for the broker's program, and where there is none."""
 
 _SHORT = Stop(grace=2.0)
-_MEMORY = 128 << 20
 
 
 class BrokerWorkloads:
-    """Implements `twin_ports.DeviceWorkloads`. `chosen` is the broker's program by the settings.
+    """Implements `twin_ports.DeviceWorkloads`. `usual` makes the launch of any workload, `chosen` is the broker's program by the settings.
+
+    Neither's assignment names a release, so both go on over an upgrade, with their clients. The gate begins anew with
+    another version of what it and the agent say to each other, the broker with another configuration.
 
     `problem` is what is wrong where there is none, for people; what runs goes on. `changed` rings when it is another.
     """
 
-    def __init__(self, plan: GatePlan, chosen: Path | None) -> None:
+    def __init__(self, plan: GatePlan, usual: LaunchFor, chosen: Path | None) -> None:
         self.told = Bell()
         self.changed = Bell()
         self.problem = ""
+        self._usual = usual
         self._plan = plan
         self._chosen = chosen
         self._program = chosen or Path(NAME)
@@ -72,26 +78,30 @@ class BrokerWorkloads:
 
     def wanted(self) -> Sequence[Assignment]:
         plan = self._plan
-        commands = {BROKER: broker_command(self._program, plan.run), GATE: gate_command(plan)}
+        broker, gate = broker_command(self._program, plan.run), gate_command(plan)
+        conf = mosquitto_conf(Path(), "", plan.largest, plan.memory)
         return [
-            own_assignment(_spec(name, command, plan), str(VERSION))
-            for name, command in commands.items()
+            own_assignment(_spec(BROKER, broker, plan), conf),
+            own_assignment(_spec(GATE, gate, plan), str(VERSION)),
         ]
 
-    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:  # noqa: ARG002 - the usual one does
-        return None
+    def launch_for(self, assignment: Assignment, instance: str) -> Launch | None:
+        """The gate's is of this release, also of an assignment that another release has left."""
+        if assignment.workload != GATE:
+            return None
+        usual = self._usual(assignment, instance)
+        assert isinstance(usual, ProcessLaunch)  # noqa: S101 - as its spec says
+        return msgspec.structs.replace(usual, command=started(usual.command))
 
     def is_local(self, workload: str) -> bool:
         return workload in (BROKER, GATE)
 
 
 def _spec(name: str, command: list[str], plan: GatePlan) -> WorkloadSpec:
-    """Both hold whole messages in memory while they pass; the gate's journal counts as its own memory, too."""
-    memory = _MEMORY + plan.journal_limit + plan.largest
     return WorkloadSpec(
         name=name,
         process=ProcessSpec(command=command),
         restart=_AT_ONCE,
         stop=_SHORT,
-        resources=Resources(memory=memory),
+        resources=Resources(memory=plan.memory),
     )

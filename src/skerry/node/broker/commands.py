@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -10,7 +10,13 @@ import msgspec
 import skerry.gate
 from skerry.kit.socket_path import checked_socket_path
 
+_PROGRAM = "skerry.gate"
+"""Stands in the assignment for the gate's file, which is another with each release: what runs goes on over an upgrade."""
+
 _GATE = Path(skerry.gate.__file__).with_name("__main__.py")
+
+
+_MEMORY = 128 << 20
 
 
 class GatePlan(msgspec.Struct, frozen=True):
@@ -23,13 +29,23 @@ class GatePlan(msgspec.Struct, frozen=True):
     journal_limit: int = 32 * 1024 * 1024
     largest: int = 32 * 1024 * 1024
 
+    @property
+    def memory(self) -> int:
+        """Of gate and broker each: both hold whole messages while they pass; the gate's journal counts as its own, too."""
+        return _MEMORY + self.journal_limit + self.largest
+
 
 def gate_command(plan: GatePlan) -> list[str]:
-    """The gate in this interpreter, without its packages. Raises InvalidInput for a directory with too long a path."""
+    """Names no release (`started`). Raises InvalidInput for a directory with too long a path."""
     checked_socket_path(plan.run / "control")
     numbers = (plan.mqtt_port, plan.rest_port, plan.journal_limit, plan.largest)
-    places = (str(_GATE), str(plan.run), str(plan.journal))
-    return [sys.executable, "-I", "-S", *places, *map(str, numbers)]
+    return ["python", "-I", "-S", _PROGRAM, str(plan.run), str(plan.journal), *map(str, numbers)]
+
+
+def started(command: Sequence[str]) -> tuple[str, ...]:
+    """A gate's command with the file of this release's gate, which runs without packages; also one of another release."""
+    python, isolated, bare, _, *rest = command
+    return (python, isolated, bare, str(_GATE), *rest)
 
 
 def broker_command(mosquitto: Path, run: Path) -> list[str]:

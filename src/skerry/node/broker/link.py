@@ -19,6 +19,7 @@ from skerry.gate import VERSION
 from skerry.gate.journal import KEPT, QOS, Entry
 from skerry.keeper import protocol
 from skerry.keeper.protocol import Fields, Message, ProtocolError
+from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused, Transient
 from skerry.node.broker.reading import Cursor, is_whole, sessions
@@ -29,6 +30,9 @@ _TRIES_IN_SILENCE = 25
 """A gate that starts or restarts takes less."""
 
 _READS_PER_TURN = 64
+
+HERE = "127.0.0.1"
+"""Where the gate listens before it can be spoken to: else it ends."""
 
 LINGER = NS
 """As long samples wait for others, in the journal: in memory, and not lost with the agent."""
@@ -51,6 +55,8 @@ class GateLink:
     def __init__(
         self, run: Path, journal: Path, clock: Clock, stored_of: Callable[[str], int]
     ) -> None:
+        self.changed = Bell()
+        """Rings when `unreached` may say something else."""
         self.session = ""
         """Of the gate that is connected; empty without one."""
         self._told = ("", 0)
@@ -64,6 +70,8 @@ class GateLink:
         self._lost = asyncio.Event()
         self._news = asyncio.Event()
         self._hosts: Sequence[str] = ()
+        self._served: Collection[str] = ()
+        """Those of `_hosts` at which this gate listens."""
         self._held: Collection[str] = ()
 
     async def keep(self) -> None:
@@ -79,7 +87,8 @@ class GateLink:
                 tries += 1
                 if str(error) != said and tries >= _TRIES_IN_SILENCE:
                     said = str(error)
-                    log.warning("cannot reach the gate at %s: %s; trying on", self._run, error)
+                    cause = getattr(error, "strerror", None) or error
+                    log.warning("cannot reach the gate at %s: %s; trying on", self._run, cause)
             await self._clock.sleep(_AGAIN_SECONDS)
 
     async def captured(self) -> AsyncIterator[Captured]:
@@ -154,7 +163,23 @@ class GateLink:
         """Also at these addresses, from now on and after each restart of the gate; returns where it cannot, and why."""
         self._hosts = tuple(hosts)
         reply = await self._ask("addresses", [("host", host) for host in hosts])
-        return reply.all("failed")
+        failed = reply.all("failed")
+        self._served = {
+            host for host in hosts if not any(each.startswith(f"{host}: ") for each in failed)
+        }
+        self.changed.ring()
+        return failed
+
+    def unreached(self, host: str) -> str:
+        """Why nobody is to be sent to the gate at an address of this device; empty: it listens there.
+
+        Whoever listens there meanwhile may be anybody, and would be told the tokens of all who come.
+        """
+        if not self.session:
+            return "waits for the gate, to which this device's drivers and workers speak"
+        if host != HERE and host not in self._served:
+            return f"waits for the gate to listen at {host}"
+        return ""
 
     async def hold(self, workloads: Collection[str]) -> None:
         """Lets these publish nothing that counts, and no others, from now on and after each restart of the gate."""
@@ -186,7 +211,8 @@ class GateLink:
         if sock:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
-        self.session = ""
+        self.session, self._served = "", ()
+        self.changed.ring()
         for reply in self._replies.values():
             if not reply.done():
                 reply.set_exception(Transient("the gate has hung up"))
@@ -212,6 +238,7 @@ class GateLink:
             await self._hold()
         self.session = reply.text("session")
         self._told = (self.session, reply.number("stored") if reply.get("stored") else 0)
+        self.changed.ring()
         self._news.set()
 
     async def _ask(self, operation: str, fields: Fields) -> Message:

@@ -49,10 +49,6 @@ WORKER_PREFIX = "cyberwave-worker-"
 PERIOD = 100_000
 """Microseconds of the period that a limit of processors is a share of."""
 
-_SMALL = 4 << 30
-_SPARED = 512 << 20
-_LEAST = 256 << 20
-
 BREAKER = Restart(delay=0.5, max_delay=30.0, attempts=7, window=300.0, counts="exits")
 """«More than 5 restarts within 5 minutes»: the sixth is made, the next one waits until the window is over."""
 
@@ -74,8 +70,6 @@ class WorkerPlan(msgspec.Struct, frozen=True):
     command: tuple[str, ...] = ()
     user: str = ""
     gpu: bool = False
-    memory: int = 0
-    """The device's, in bytes; 0: not known."""
 
     @property
     def name(self) -> str:
@@ -88,7 +82,8 @@ class Places(msgspec.Struct, frozen=True):
 
     `models` is where it looks for models and may put more; `fetched` names those that the node has, with their manifest.
     `files` are those of its twins; in a container they are mounted into the view. `bus`: the data bus, if it is made of files.
-    `shared` is the memory that its containers share: the device's own /dev/shm has the node's secrets in it.
+    `shared` is the memory that its containers share: the device's own /dev/shm has the node's secrets in it. `limits` of memory
+    and processes hold where the spec has none: what it has is a reservation, too.
     """
 
     view: Path
@@ -99,6 +94,7 @@ class Places(msgspec.Struct, frozen=True):
     files: tuple[Path, ...] = ()
     bus: Path | None = None
     shared: SharedMemory | None = None
+    limits: Resources = Resources()
 
 
 def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
@@ -108,16 +104,6 @@ def images(knobs: Knobs, *, gpu: bool) -> tuple[str, ...]:
     if gpu and image.startswith(f"{REPOSITORY}:") and not has_one:
         return f"{image}{GPU_SUFFIX}", image
     return (image,)
-
-
-def memory_limit(knobs: Knobs, total: int, variables: Mapping[str, str]) -> int | None:
-    """Bytes. Where nothing is said a small device keeps a quarter for itself, but for CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT=false."""
-    if knobs.worker_memory is not None or knobs.worker_cpu is not None:
-        return knobs.worker_memory
-    off = variables.get("CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT", "").strip().lower()
-    if not 0 < total <= _SMALL or off in ("0", "false", "no", "off"):
-        return None
-    return max(total - max(_SPARED, total // 4), _LEAST)
 
 
 def worker_spec(plan: WorkerPlan) -> WorkloadSpec:
@@ -137,7 +123,7 @@ def worker_spec(plan: WorkerPlan) -> WorkloadSpec:
         env=environment,
         resources=Resources(
             cpu=None if cpu is None else cpu / 100,
-            memory=memory_limit(plan.knobs, plan.memory, plan.around.device),
+            memory=plan.knobs.worker_memory,
         ),
         restart=BREAKER,
         stop=_STOP,
@@ -162,7 +148,13 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         if places.bus is not None:
             found["CYBERWAVE_DATA_DIR"] = str(places.bus)
         given = places.credentials.parent
-        return replace(base, environment={**own, **environment, **found}, secrets=given, **common)
+        return replace(
+            base,
+            environment={**own, **environment, **found},
+            resources=_bounded(base.resources, places.limits),
+            secrets=given,
+            **common,
+        )
     if not isinstance(base, ContainerLaunch):
         raise TypeError(f"{base} is neither a process nor a container")
     mounts = [
@@ -185,7 +177,19 @@ def worker_launch(base: Launch, spec: WorkloadSpec, places: Places, token: str) 
         host=_host(spec, mounts, shared.limits if shared else []),
     )
     # Its token says what it may speak for; Skerry's socket would say more.
-    return replace(base, environment=environment, extras=extras, models=None, socket=None, **common)
+    return replace(
+        base,
+        environment=environment,
+        extras=extras,
+        resources=_bounded(base.resources, places.limits),
+        models=None,
+        socket=None,
+        **common,
+    )
+
+
+def _bounded(said: Resources, limits: Resources) -> Resources:
+    return replace(said, memory=said.memory or limits.memory, pids=said.pids or limits.pids)
 
 
 def prefix_of(spec: WorkloadSpec) -> str:

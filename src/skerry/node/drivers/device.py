@@ -16,6 +16,8 @@ from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
 
+HERE = "127.0.0.1"
+
 HOST = "host"
 """The device's own network, which a driver has unless its `params` name another."""
 
@@ -40,7 +42,7 @@ class Networks(msgspec.Struct, frozen=True):
     def host(self, network: str) -> str | None:
         """None: not known yet."""
         if network in {HOST, "none"} or network.startswith("container:"):
-            return "127.0.0.1"
+            return HERE
         return self.hosts.get(network)
 
 
@@ -65,6 +67,8 @@ class Device(msgspec.Struct, frozen=True):
     shared: SharedMemory | None = None
     """The memory that their containers share; None: they share none."""
     limits: DriverLimits = DriverLimits()
+    variables: Sequence[str] = ()
+    """Those that `params` may give to drivers which are trusted by image or command, beside the known ones."""
 
     @property
     def system(self) -> str:

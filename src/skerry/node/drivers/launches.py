@@ -25,7 +25,7 @@ from skerry.node.contracts.cyberwave import (
     driver_environment,
     has_own_memory,
 )
-from skerry.node.drivers.device import Body, Device
+from skerry.node.drivers.device import HERE, Body, Device
 from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan
 from skerry.node.drivers.views import CREDENTIALS, LIBRARY, Views
@@ -64,6 +64,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     """What a start is made of besides the spec; the files are those of its twins that were there.
 
     `prefix` is that of the topics that its tokens are good for; `bus` is where it exchanges files; `limits` are a native driver's.
+    `at` is the address at which it reaches this device, whatever its variables say; empty: the loopback.
     """
 
     twin: str
@@ -75,6 +76,7 @@ class Recipe(msgspec.Struct, frozen=True, omit_defaults=True):
     prefix: str = ""
     bus: str = ""
     limits: DriverLimits = DriverLimits()
+    at: str = ""
 
     @property
     def twins(self) -> tuple[str, ...]:
@@ -100,6 +102,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         device.topic_prefix,
         str(device.bus) if bus_inside(environment) else "",
         device.limits if native else DriverLimits(),
+        "" if device.system != "linux" or plan.host == HERE else plan.host,
     )
     spec = WorkloadSpec(
         name=plan.name,

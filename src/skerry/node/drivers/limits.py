@@ -1,4 +1,4 @@
-"""What drivers are held to where their `params` say nothing: none takes the device's memory or its processes."""
+"""What drivers and workers are held to where nothing says otherwise: none takes the device's memory or its processes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 import msgspec
 
 MEMORY_PART = 2
-"""The device's memory, divided by it."""
+"""A driver's: the device's memory, divided by it."""
+
+_SPARED = 512 << 20
+_LEAST = 256 << 20
 
 
 class DriverLimits(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,8 +36,26 @@ def limits_here(memory: int | None, pids: int, total: int, enabled: frozenset[st
 
     Some boards' kernels count no memory unless they are told to, and some engines refuse what the kernel cannot.
     """
-    wanted = total // MEMORY_PART if memory is None else memory
-    return DriverLimits(wanted if "memory" in enabled else 0, pids if "pids" in enabled else 0)
+    return _within(total // MEMORY_PART if memory is None else memory, pids, enabled)
+
+
+def worker_limits(
+    memory: int | None,
+    pids: int,
+    total: int,
+    enabled: frozenset[str],
+    variables: Mapping[str, str],
+) -> DriverLimits:
+    """As `limits_here`: the device keeps a quarter of its memory, at least 512 MiB, but for CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT=false."""
+    if memory is None:
+        auto = variables.get("CYBERWAVE_WORKER_AUTO_MEMORY_LIMIT", "").strip().lower()
+        off = not total or auto in ("0", "false", "no", "off")
+        memory = 0 if off else max(total - max(_SPARED, total // 4), _LEAST)
+    return _within(memory, pids, enabled)
+
+
+def _within(memory: int, pids: int, enabled: frozenset[str]) -> DriverLimits:
+    return DriverLimits(memory if "memory" in enabled else 0, pids if "pids" in enabled else 0)
 
 
 def controllers(

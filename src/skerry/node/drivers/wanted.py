@@ -19,17 +19,14 @@ from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, SkerryError
-from skerry.node.contracts.cyberwave import MQTT_HOST
 from skerry.node.drivers.bridging import Bridges, Run, run_command
-from skerry.node.drivers.device import Device, Networks, Served
+from skerry.node.drivers.device import HERE, Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import OF_ONE, DriverPlan, Plans, Trouble, planned, trouble_of
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import mode_of
 from skerry.node.ports import Launch
 from skerry.wire.workload import Assignment
-
-HERE = "127.0.0.1"
 
 log = logging.getLogger(__name__)
 
@@ -44,8 +41,8 @@ class Sources(msgspec.Struct, frozen=True):
     `gateway` is the address of this node in a network of the engine; it raises Refused where there is none, Transient.
     `reach` is told these addresses before anything is wanted that uses them. `running`: the assignments of this device's
     workloads as they were started, by name. `barred` says why no driver may be started; empty: they may. `held` says why
-    a driver is to be down; empty: it is not. `waits` says why none is started yet, and `problem` what people have to know
-    of all of them; empty: nothing.
+    a driver is to be down; empty: it is not. `waits` says why none is started yet, `unreached` why none that reaches this
+    node at an address, and `problem` what people have to know of all of them; empty: nothing.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -59,6 +56,7 @@ class Sources(msgspec.Struct, frozen=True):
     held: Callable[[Assignment], str]
     waits: Callable[[], str] = str
     problem: Callable[[], str] = str
+    unreached: Callable[[str], str] = lambda _: ""
 
 
 class DriverWorkloads:
@@ -78,8 +76,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
-        self.planned: Collection[str] = ()
-        """The twins that have a driver, whether or not it may be started now."""
+        self.planned: Collection[str] | None = None
+        """The twins that have a driver, whether or not it may be started now; None before the first look."""
         self._sources = sources
         self._launches = launches
         self._changes = changes
@@ -118,7 +116,7 @@ class DriverWorkloads:
         """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
         hosts = {host for host in self._networks.values() if host}
         if not self.knows_networks:
-            hosts |= {one.spec.env.get(MQTT_HOST, HERE) for one in self._running().values()}
+            hosts |= {recipe_of(one).at or HERE for one in self._running().values()}
         return hosts - {HERE}
 
     async def hold(self, why: str) -> None:
@@ -159,7 +157,7 @@ class DriverWorkloads:
             plans, wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
-            self.knows_networks = not plans.undecided
+            self.knows_networks = not plans.networks
             self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 running = self._running()
@@ -251,11 +249,12 @@ class DriverWorkloads:
 
     def _intended(self, assignment: Assignment) -> Assignment:
         why = self._hold or self._sources.held(assignment)
+        host = recipe_of(assignment).at or HERE
         local = replace(
             assignment.local,
             stopped=bool(why),
             held=why,
-            waits=self._sources.waits(),
+            waits=self._sources.waits() or self._sources.unreached(host),
             refreshes=self._refreshes.of(assignment),
         )
         return replace(assignment, local=local)

@@ -36,12 +36,13 @@ from skerry.node.contracts.cyberwave_worker import (
     worker_spec,
 )
 from skerry.node.device_workloads import LaunchFor, own_assignment
+from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.refreshing import Refreshes
 from skerry.node.drivers.views import Views, mode_of
 from skerry.node.drivers.worker_models import MANIFEST, linked, mounted
 from skerry.node.ports import Launch
 from skerry.node.twin_ports import DeviceConfig, Grant, Tokens
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, Resources
 
 SCRIPTS = "workers"
 
@@ -64,10 +65,10 @@ class WorkerSources(msgspec.Struct, frozen=True):
     """Where what is wanted comes from.
 
     `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
-    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
-    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
+    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `gpu_problem` is why it could not after
+    all, `image_problem` why an image cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
-    `waits` says why the workers are not started yet; empty: they are.
+    `waits` says why the workers are not started yet, `held` why they are to be down; empty: they are, they are not.
     """
 
     config: Callable[[], DeviceConfig]
@@ -75,18 +76,20 @@ class WorkerSources(msgspec.Struct, frozen=True):
     workflows: Callable[[], Sequence[str]]
     gpus: Callable[[], Awaitable[bool]]
     image_problem: Callable[[str], str]
+    gpu_problem: Callable[[], str]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
     waits: Callable[[], str] = str
+    held: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
 class WorkerPlaces(msgspec.Struct, frozen=True):
     """Where things are. `views` and `models` are each made below a directory of their own; `bus` is where programs exchange files.
 
-    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `memory` is the
-    device's, in bytes.
+    `secrets_at` says where files of an instance lie that only memory holds: (workload, instance). `limits` are what
+    it is held to, by the device's variables.
     """
 
     directory: Path
@@ -98,7 +101,7 @@ class WorkerPlaces(msgspec.Struct, frozen=True):
     rest_port: int
     mqtt_port: int
     system: str = "linux"
-    memory: int = 0
+    limits: Callable[[Mapping[str, str]], DriverLimits] = lambda _: DriverLimits()
     shared: SharedMemory | None = None
 
 
@@ -128,7 +131,8 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = self._waits = ""
+        self._held = ""
+        self._told = "", ""
         self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell)
@@ -160,10 +164,11 @@ class WorkerWorkloads:
     def wanted(self) -> Sequence[Assignment]:
         if self._wanted is None:
             return []
+        held = self._held or self._sources.held()
         local = msgspec.structs.replace(
             self._wanted.local,
-            stopped=bool(self._held),
-            held=self._held,
+            stopped=bool(held),
+            held=held,
             waits=self._sources.waits(),  # as it is now: a look at scripts and engine may take a while
             refreshes=self._refreshes.of(self._wanted),
         )
@@ -196,6 +201,7 @@ class WorkerWorkloads:
             files,
             bus,
             shared,
+            self._limits(),
         )
         return worker_launch(base, assignment.spec, places, token)
 
@@ -230,9 +236,9 @@ class WorkerWorkloads:
         elif present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        waits = self._sources.waits()
-        if (wanted, waits) != (self._wanted, self._waits):
-            self._wanted, self._waits = wanted, waits
+        told = self._sources.waits(), self._sources.held()
+        if (wanted, told) != (self._wanted, self._told):
+            self._wanted, self._told = wanted, told
             self.told.ring()
         return pause
 
@@ -247,6 +253,11 @@ class WorkerWorkloads:
                 self._gpu = await self._sources.gpus()
             except SkerryError:
                 return self._known(config) or self._assignment(config, gpu=False)
+        if self._gpu and (problem := self._sources.gpu_problem()):
+            log.warning(
+                "%s; the workers run without GPUs until the next start of everything", problem
+            )
+            self._gpu = False
         return self._assignment(config, gpu=self._gpu)
 
     def _known(self, config: DeviceConfig) -> Assignment | None:
@@ -275,10 +286,14 @@ class WorkerWorkloads:
             sources.command,
             "" if sources.command else _owner(places.directory),
             gpu,
-            places.memory,
         )
         spec = worker_spec(plan)
-        return own_assignment(spec, str(places.bus) if bus_inside(spec.env) else "")
+        bus = str(places.bus) if bus_inside(spec.env) else ""
+        return own_assignment(spec, bus, str(self._limits()))
+
+    def _limits(self) -> Resources:
+        limits = self._places.limits(self._sources.config().variables)
+        return Resources(memory=limits.memory or None, pids=limits.pids or None)
 
     def _image(self, knobs: Knobs, *, gpu: bool) -> str:
         """The first one that can be had, as far as that is known. What runs goes on while another one is tried again."""

@@ -42,6 +42,6 @@ def _ring(order: BusOrder) -> Ring | None:
         return None
     wanted = order.ring
     cipher = own_cipher() if wanted.sealed else None
-    ring = Ring(home() / "ring", wanted.seconds, wanted.size, time.time, cipher)  # noqa: TID251 - kit.clock needs asyncio
+    ring = Ring(home() / "ring", wanted.seconds, wanted.size, time.monotonic, cipher)
     Events(ring, rules, order.twins, time.monotonic).start()
     return ring

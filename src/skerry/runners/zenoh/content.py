@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import struct
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -35,8 +36,15 @@ _TYPES = {
     "bool": ("?", "|b1"), "int8": ("b", "|i1"), "uint8": ("B", "|u1"), "int16": ("h", "<i2"), "uint16": ("H", "<u2"),
     "int32": ("i", "<i4"), "uint32": ("I", "<u4"), "int64": ("q", "<i8"), "uint64": ("Q", "<u8"),
     "float16": ("e", "<f2"), "float32": ("f", "<f4"), "float64": ("d", "<f8"),
+    "complex64": ("", "<c8"), "complex128": ("", "<c16"),
 }  # fmt: skip
-"""numpy's names as `struct` and as numpy's files have them."""
+"""numpy's names as `struct` and as numpy's files have them; no struct has the last ones."""
+
+_STORED = re.compile(r"[<>|][biufcSU][1-9][0-9]{0,8}")
+"""What numpy calls as its files do: numbers of the other byte order, and texts."""
+
+_LETTER = 4
+"""Bytes of each of a text's."""
 
 _NPY = b"\x93NUMPY\x01\x00"
 _NPY_STEP = 64
@@ -63,7 +71,7 @@ def take(framed: bytes, received: int) -> Taken:
     shape, dtype = _shape(header.get("shape")), str(header.get("dtype", ""))
     return Taken(
         _time(sample, received),
-        {"seq": sample.number, **_meta(header)},
+        _meta(header) | {"seq": sample.number},
         str(header.get("content_type", "")),
         shape,
         dtype if _is_array(shape, dtype, len(sample.payload)) else "",
@@ -78,12 +86,12 @@ def as_value(taken: Taken) -> Value | None:
     if taken.kind == BYTES or len(taken.payload) > MAX_TEXT:
         return None
     try:
-        value = json.loads(taken.payload, parse_constant=lambda _: None)
+        text = taken.payload.decode()
+        value = json.loads(text, parse_constant=lambda _: None)
     except (ValueError, RecursionError):
         return None
     if isinstance(value, bool | str) or _is_number(value):
         return value if not isinstance(value, str) or _fits(value) else None
-    text = taken.payload.decode()
     if "NaN" in text or "Infinity" in text:
         text = json.dumps(value, separators=(",", ":"), ensure_ascii=False)
     return text if _fits(text) else None
@@ -107,17 +115,18 @@ def file_kind(taken: Taken) -> str:
 
 def _array_text(taken: Taken) -> str | None:
     """Its numbers in a row; the shape is in the meta."""
-    if not taken.dtype or len(taken.payload) > MAX_TEXT:
+    code, _ = _TYPES.get(taken.dtype, ("", ""))
+    if not code or len(taken.payload) > MAX_TEXT:
         return None
     count = math.prod(taken.shape or ())
-    numbers = struct.unpack(f"<{count}{_TYPES[taken.dtype][0]}", taken.payload)
+    numbers = struct.unpack(f"<{count}{code}", taken.payload)
     clean = [n if not isinstance(n, float) or math.isfinite(n) else None for n in numbers]
     text = json.dumps(clean, separators=(",", ":"))
     return text if _fits(text) else None
 
 
 def _npy_head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    said = f"{{'descr': '{_TYPES[dtype][1]}', 'fortran_order': False, 'shape': {shape!r}, }}"
+    said = f"{{'descr': '{_stored(dtype)}', 'fortran_order': False, 'shape': {shape!r}, }}"
     room = len(_NPY) + 2 + len(said) + 1
     padded = said + " " * (-room % _NPY_STEP) + "\n"
     return _NPY + len(padded).to_bytes(2, "little") + padded.encode()
@@ -125,9 +134,17 @@ def _npy_head(dtype: str, shape: tuple[int, ...]) -> bytes:
 
 def _is_array(shape: tuple[int, ...] | None, dtype: str, size: int) -> bool:
     """Whether payload and header agree."""
-    if shape is None or dtype not in _TYPES:
+    stored = _stored(dtype)
+    if shape is None or not stored:
         return False
-    return math.prod(shape) * int(_TYPES[dtype][1][2:]) == size
+    each = int(stored[2:]) * (_LETTER if stored[1] == "U" else 1)
+    return math.prod(shape) * each == size
+
+
+def _stored(dtype: str) -> str:
+    """As numpy's files have it; empty: not known."""
+    _, stored = _TYPES.get(dtype, ("", ""))
+    return stored or (dtype if _STORED.fullmatch(dtype) else "")
 
 
 def _shape(value: object) -> tuple[int, ...] | None:
@@ -158,11 +175,12 @@ def _meta(header: Mapping[str, Any]) -> Meta:
 
 
 def _plain(name: str, value: object) -> Value | None:
-    if name == "shape" and isinstance(value, list):
-        return ",".join(map(str, value))[:MAX_META_TEXT]
     if isinstance(value, bool) or _is_number(value):
         return value  # type: ignore[return-value]
-    text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
+    if name == "shape" and isinstance(value, list):
+        text = ",".join(map(str, value))[:MAX_META_TEXT]
+    else:
+        text = value if isinstance(value, str) else json.dumps(value, separators=(",", ":"))
     return text if _is_unicode(text) and len(text.encode()) <= MAX_META_TEXT else None
 
 

@@ -46,7 +46,8 @@ class Events:
         self._rules = rules
         self._twins = twins
         self._seconds = seconds
-        self._last: dict[str, float] = {}
+        self._last: dict[tuple[str, str], float] = {}
+        """When there was something to record: of a twin, by the rule of these keys."""
         self._made: Waiting[_Order] = Waiting(WAITING)
 
     def start(self) -> None:
@@ -56,14 +57,15 @@ class Events:
 
     def happened(self, name: str, at: int) -> None:
         """An event record of this name and time (ns since 1970)."""
-        patterns = [rule.keys for rule in self._rules if matches(rule.on, name)]
-        if not patterns:
-            return
         twin = next((twin for twin in self._twins if twin in name), "")
         now = self._seconds()
-        if now - self._last.get(twin, -APART) < APART:
+        patterns = [
+            rule.keys
+            for rule in self._rules
+            if matches(rule.on, name) and now - self._last.get((twin, rule.keys), -APART) >= APART
+        ]
+        if not patterns:
             return
-        self._last[twin] = now
 
         def fits(channel: str) -> bool:
             key = key_of(channel)
@@ -73,6 +75,7 @@ class Events:
         pieces = self._ring.cut(fits)
         if not pieces:
             return
+        self._last |= dict.fromkeys(((twin, pattern) for pattern in patterns), now)
         recording = Recording(pieces, {"event": name, "event_at": at}, at)
         order = _Order(
             f"cw/{twin}/recording.tar" if twin else "cw/recording.tar", recording, pieces, at, name

@@ -30,11 +30,17 @@ _READ = 256 * 1024
 
 
 class Piece:
-    """Some entries of a channel. `first` and `last` are seconds since 1970, `size` counts plain bytes."""
+    """Some entries of a channel. `first` and `last` are seconds since 1970, `size` counts plain bytes.
 
-    def __init__(self, channel: str, path: Path, at: float, cipher: Cipher | None) -> None:
+    Its age goes by `began` and `ended`, in monotonic seconds: the device's clock may be set meanwhile.
+    """
+
+    def __init__(
+        self, channel: str, path: Path, at: float, now: float, cipher: Cipher | None
+    ) -> None:
         self.channel = channel
         self.first = self.last = at
+        self.began = self.ended = now
         self.count = 0
         self.size = 0
         self.users = 0
@@ -50,11 +56,12 @@ class Piece:
         """Whether entries may be added."""
         return self._file is not None
 
-    def add(self, at: float, framed: bytes) -> None:
+    def add(self, at: float, now: float, framed: bytes) -> None:
         """Raises OSError: then it is of no use any more."""
         entry = _ENTRY.pack(at, len(framed)) + framed
         self._write(self._sealer.add(entry) if self._sealer else entry)
-        self.last = at
+        self.first, self.last = min(self.first, at), max(self.last, at)
+        self.ended = now
         self.count += 1
         self.size += len(entry)
 
@@ -85,7 +92,7 @@ class Piece:
 
 
 class Ring:
-    """What is younger than `seconds`, the oldest of it let go beyond `size` bytes. From any thread."""
+    """What is younger than `seconds`, the oldest of it let go beyond `size` bytes; `now` is monotonic. From any thread."""
 
     def __init__(
         self,
@@ -125,7 +132,7 @@ class Ring:
     def cut(self, fits: Callable[[str], bool]) -> list[Piece]:
         """What there is now of the channels that fit, oldest first. It stays until `release`."""
         with self._lock:
-            for channel in [*self._open]:
+            for channel in filter(fits, [*self._open]):
                 self._end(channel)
             self._forget()
             found = [piece for piece in self._pieces if fits(piece.channel)]
@@ -142,19 +149,19 @@ class Ring:
                     piece.remove()
 
     def _add(self, name: str, at: float, framed: bytes) -> None:
-        piece = self._open.get(name)
-        if piece and (at - piece.first > PIECE_SECONDS or piece.size > PIECE_SIZE):
+        piece, now = self._open.get(name), self._now()
+        if piece and (now - piece.began > PIECE_SECONDS or piece.size > PIECE_SIZE):
             self._end(name)
             piece = None
         if piece is None:
             if len(self._open) >= MOST_OPEN:
                 self._end(next(iter(self._open)))
             self._number += 1
-            piece = Piece(name, self._directory / str(self._number), at, self._cipher)
+            piece = Piece(name, self._directory / str(self._number), at, now, self._cipher)
             self._pieces.append(piece)
             self._open[name] = piece
         before = piece.size
-        piece.add(at, framed)
+        piece.add(at, now, framed)
         self._held += piece.size - before
         self._forget()
 
@@ -169,7 +176,7 @@ class Ring:
     def _forget(self) -> None:
         """Pieces stand in the order of their beginnings, so the first one is the oldest."""
         while self._pieces and (
-            self._held > self._size or self._pieces[0].last < self._now() - self._seconds
+            self._held > self._size or self._pieces[0].ended < self._now() - self._seconds
         ):
             oldest = self._pieces[0]
             if self._open.get(oldest.channel) is oldest:

@@ -70,7 +70,7 @@ def look_at(worker: WorkerSpec) -> Look:
     except OSError as error:
         return Look({}, problem=f"cannot read directory {directory}: {error.strerror}")
     hashes = {
-        name: hashed
+        _shown(name): hashed
         for name in names
         if _counts(name, worker.pattern) and (hashed := _hash(directory / name))
     }
@@ -97,6 +97,11 @@ def _texts(directory: Path, names: Iterable[str], doubts: list[str]) -> Iterator
 
 def _counts(name: str, pattern: str) -> bool:
     return name in MANIFESTS or (fnmatchcase(name, pattern) and not name.startswith("."))
+
+
+def _shown(name: str) -> str:
+    """As it can be stored and told: a file may be called anything. Models are not found in what is called otherwise."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def _hash(path: Path) -> str:

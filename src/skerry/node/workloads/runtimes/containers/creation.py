@@ -134,7 +134,7 @@ def _host(launch: ContainerLaunch, found: Findings) -> Body:
         "Privileged": spec.privileged,
         "ReadonlyRootfs": spec.read_only,
         "CapAdd": spec.cap_add,
-        "CapDrop": spec.cap_drop,
+        "CapDrop": _dropped(launch),
         "Devices": [_device(*pair) for pair in (*_nodes(spec.devices), *found.usb)],
     }
     if spec.network is not None:
@@ -149,6 +149,19 @@ def _host(launch: ContainerLaunch, found: Findings) -> Body:
     if resources.pids is not None:
         host["PidsLimit"] = resources.pids
     return _confined(host, found.seccomp) if launch.strict else host
+
+
+def _dropped(launch: ContainerLaunch) -> list[str]:
+    """In the device's own network NET_RAW hears the tokens that others tell the node: only who asks for it by name has it there."""
+    spec = launch.spec
+    added = [*spec.cap_add, *launch.extras.host.get("CapAdd", ())]
+    asked = spec.privileged or not {"NET_RAW", "ALL"}.isdisjoint(map(_bare, added))
+    given = spec.network == "host" and {"NET_RAW", "ALL"}.isdisjoint(map(_bare, spec.cap_drop))
+    return [*spec.cap_drop, "NET_RAW"] if given and not asked else spec.cap_drop
+
+
+def _bare(capability: str) -> str:
+    return capability.upper().removeprefix("CAP_")
 
 
 def _confined(host: Body, seccomp: str) -> Body:
