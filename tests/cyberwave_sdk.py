@@ -53,3 +53,9 @@ def cyberwave_sdk() -> Sdk:
     """Installed, if it was not: once for all processes of a test run."""
     subprocess.run([ROOT / "tools" / "cyberwave_sdk", sys.executable], check=True, timeout=600)
     return Sdk()
+
+
+def documented_driver() -> str:
+    """The driver of docs/operate/cyberwave.md, as newcomers copy it."""
+    page = (ROOT / "docs" / "operate" / "cyberwave.md").read_text()
+    return page.partition("```python\n")[2].partition("```")[0]

@@ -22,10 +22,10 @@ Json = Mapping[str, Any]
 class Drivers:
     """A device whose drivers are containers of this engine."""
 
-    def __init__(self, site: CyberwaveSite, engine: TestEngine) -> None:
+    def __init__(self, site: CyberwaveSite, engine: TestEngine, image: str = "") -> None:
         self.site = site
         self.engine = engine
-        self.image = with_driver(engine)
+        self.image = image or with_driver(engine)
 
     def twin(self, name: str = "arm", *params: str, **variables: object) -> Json:
         """Its driver counts its lives in a directory of its own."""
@@ -34,6 +34,12 @@ class Drivers:
         words = [word for key, value in variables.items() for word in ("-e", f"{key}={value}")]
         entry = {"docker_image": self.image, "params": ["-v", f"{data}:/data", *words, *params]}
         return {"name": name, "metadata": {"drivers": {"default": entry}}}
+
+    async def joined(self) -> str:
+        """The node joins with one twin, whose driver runs; its UUID."""
+        [arm] = await self.site.join(self.twin())
+        await self.runs(arm)
+        return arm
 
     def data(self, name: str) -> Path:
         return self.site.site.directory / "data" / name
@@ -123,9 +129,10 @@ class Drivers:
 
 
 @contextlib.asynccontextmanager
-async def drivers(directory: Path, engine: TestEngine) -> AsyncIterator[Drivers]:
+async def drivers(directory: Path, engine: TestEngine, image: str = "") -> AsyncIterator[Drivers]:
+    """`image` is that of its drivers, which the engine has; by default the tests' own."""
     async with cyberwave_site(directory) as site:
         with_engine(site.node, engine)
         site.sign_in()
-        yield Drivers(site, engine)
+        yield Drivers(site, engine, image)
         await site.power_off()

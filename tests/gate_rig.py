@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,6 +35,7 @@ from skerry.node.broker.config import mosquitto_conf
 
 PATIENCE = 30.0
 OWN, FOREIGN = "11111111-1111-4111-8111-111111111111", "22222222-2222-4222-8222-222222222222"
+FEW_WATCHES = Path(__file__).with_name("few_watches.py")
 MOSQUITTO = shutil.which("mosquitto", path=f"{os.environ['PATH']}:/usr/sbin") or "mosquitto"
 
 
@@ -54,6 +56,7 @@ class GateRig(Closes):
         self.journal = memory / "journal"
         self.limit = limit
         self.largest = 32 * 1024 * 1024
+        self.broker_memory = 224 * 1024 * 1024
         self.mqtt_port, self.rest_port = free_port(), free_port()
         self.gate: subprocess.Popen[bytes] | None = None
         self.broker: subprocess.Popen[bytes] | None = None
@@ -74,22 +77,31 @@ class GateRig(Closes):
         self.start_broker()
         self.start_gate()
 
-    def start_gate(self, release: Path | None = None) -> None:
-        """The one that is installed, or that of a release."""
+    def start_gate(
+        self, release: Path | None = None, *, watches_below: int = 0, log: Path | None = None
+    ) -> None:
+        """The one that is installed, or that of a release; it can watch no descriptors but those below a number.
+
+        What it says goes to `log`.
+        """
         ports = (self.mqtt_port, self.rest_port)
         plan = GatePlan(self.run, self.journal, *ports, self.limit, self.largest)
         _, isolated, bare, file, *places = started(gate_command(plan))
         if release:
             file = str(release / "skerry/gate/__main__.py")
         words = [sys.executable, isolated, bare, file, *places]
-        self.gate = subprocess.Popen(words, stdout=subprocess.PIPE)
+        if watches_below:
+            words = [sys.executable, str(FEW_WATCHES), str(watches_below), *words]
+        with log.open("wb") if log else nullcontext() as stderr:
+            self.gate = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=stderr)
         assert self.gate.stdout
         with self.gate.stdout as stdout:
             assert stdout.read() == b""
 
     def start_broker(self) -> None:
         conf = self.run / "mosquitto.conf"
-        conf.write_text(mosquitto_conf(self.run / "broker", getpass.getuser(), self.largest))
+        own = (getpass.getuser(), self.largest, self.broker_memory)
+        conf.write_text(mosquitto_conf(self.run / "broker", *own))
         self.broker = subprocess.Popen(broker_command(Path(MOSQUITTO), self.run))
         until(self._answers, "the broker listens")
 
@@ -146,7 +158,8 @@ class GateRig(Closes):
         """Everything that is in the journal."""
         found = []
         for session, k in journal.files(str(self.journal)):
-            found += [entry for entry, _ in journal.read(f"{self.journal}/{session}-{k}", 0)]
+            with suppress(FileNotFoundError):  # all of it has just been stored
+                found += [entry for entry, _ in journal.read(f"{self.journal}/{session}-{k}", 0)]
         return found
 
 
@@ -162,6 +175,7 @@ class Device:
         user: str | None = None,
         version: int = mqtt.MQTTv5,
         will: str | None = None,
+        clean: bool | None = None,
     ) -> None:
         self.heard: queue.Queue[mqtt.MQTTMessage] = queue.Queue()
         self.acks: queue.Queue[tuple[int, int]] = queue.Queue()
@@ -170,7 +184,9 @@ class Device:
         self.farewells: queue.Queue[int] = queue.Queue()
         self.connack: Properties | None = None
         self._port = port
-        self.client = mqtt.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=version)
+        self.client = mqtt.Client(
+            CallbackAPIVersion.VERSION2, client_id=name, protocol=version, clean_session=clean
+        )
         self.client.username_pw_set(
             user or f"cwh_{hashlib.sha256(token.encode()).hexdigest()}", token
         )

@@ -40,8 +40,9 @@ class Site:
         self.gpus: bool | None = False
         """None: no engine answers."""
         self.problems: dict[str, str] = {}
+        self.gpu_problem = ""
         self.running: Mapping[str, Assignment] = {}
-        self.barred = self.waits = ""
+        self.barred = self.waits = self.held = ""
         self.limits = DriverLimits()
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
@@ -57,9 +58,11 @@ class Site:
             workflows=lambda: self.workflows,
             gpus=self._gpus,
             image_problem=lambda image: self.problems.get(image, ""),
+            gpu_problem=lambda: self.gpu_problem,
             running=lambda: self.running,
             barred=lambda: self.barred,
             waits=lambda: self.waits,
+            held=lambda: self.held,
             command=self.command,
         )
         places = WorkerPlaces(

@@ -1,6 +1,6 @@
-"""Builds skerry, skerry-hub, skerry-wasm and skerry-zenoh as Debian packages from this checkout: `deploy/package`.
+"""Builds skerry, skerry-hub, skerry-wasm, skerry-zenoh and skerry-parquet as Debian packages from this checkout: `deploy/package`.
 
-Each has its part of requirements/run.txt, by hash and as wheels only, so packages for another architecture are built
+Each has its part of requirements/run.txt, the last one what requirements/parquet.txt has besides, by hash and as wheels only, so packages for another architecture are built
 here, too. The same checkout and SOURCE_DATE_EPOCH (by default the time of the newest commit) give the same bytes.
 How the parts become a release on the device stands in deploy/debian/settle; ADR 28 says why.
 """
@@ -27,7 +27,10 @@ SOURCES = ROOT / "deploy" / "debian"
 EXTRAS = {"skerry-wasm": ("wasmtime",), "skerry-zenoh": ("eclipse-zenoh",)}
 """What each has of requirements/run.txt that neither node nor hub has."""
 
-PACKAGES = ("skerry", "skerry-hub", *EXTRAS)
+APART = {"skerry-parquet": "parquet.txt"}
+"""What has a file of its own, because an installation from the checkout leaves it out."""
+
+PACKAGES = ("skerry", "skerry-hub", *EXTRAS, *APART)
 PYTHON = f"{sys.version_info.major}.{sys.version_info.minor}"
 """The wheels, the bytecode and the dependency on Debian's package are for the Python that runs this."""
 
@@ -130,8 +133,10 @@ def pins(name: str) -> dict[str, str]:
 
 
 def pins_of(package: str) -> dict[str, str]:
-    """What a package has of requirements/run.txt: together all of it, nothing twice."""
+    """What a package has of requirements/run.txt: together all of it, nothing twice; or of its own file."""
     everything = pins("run.txt")
+    if package in APART:
+        return _without(pins(APART[package]), everything)
     if package in EXTRAS:
         part = {name: everything[name] for name in EXTRAS[package]}
     else:

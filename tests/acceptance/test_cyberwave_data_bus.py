@@ -69,6 +69,22 @@ async def test_case_47_the_router_is_there_first_and_containers_of_any_network_s
             assert "cyberwave-zenoh" not in str(await site.site.hub.rows("*"))
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "engine", ["docker", pytest.param("podman", marks=pytest.mark.soak)], indirect=True
+)
+async def test_containers_of_drivers_share_memory(short_dir: Path, sdk_engine: TestEngine) -> None:
+    """Each has a /dev/shm of its own but for the node. IPC_LOCK: so that it is shown also where nobody may raise a container's limit for locked memory."""
+    own = ("-e", "ZENOH_SHARED_MEMORY=true", "--cap-add", "IPC_LOCK", "-e", "FIXTURE=sharing.py")
+    async with routed(short_dir) as (site, _):
+        with_engine(site.node, sdk_engine)
+        one, other = await site.join({"name": "one"}, {"name": "other"})
+        await site.change_twin(one, _neighbour("one", other, *own))
+        await site.change_twin(other, _neighbour("other", one, *own))
+        for twin in (one, other):
+            await site.tells(site.driver(twin), shm=True)
+
+
 def _neighbour(name: str, of: str, *params: str) -> Json:
     entry = {
         "docker_image": SDK_IMAGE,
@@ -148,12 +164,15 @@ async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
 ) -> None:
     """Whatever the agent is doing: it is killed after the event, and a hub that was away has it then."""
     rule = {"cw/*/data/joint_states": {"class": "ring", "on": "cyberwave/twin/*/event"}}
-    async with routed(short_dir, f"cyberwave.record={json.dumps(rule)}") as (site, _):
+    settings = f"cyberwave.record={json.dumps(rule)}", "cyberwave.ring_size=9MB"
+    async with routed(short_dir, *settings) as (site, _):
         words = cyberwave_sdk.words(FIXTURES / "falling.py")
         [arm] = await site.join(native(*words, BEFORE="50", DRIVER_TICKS="40"))
         name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
         await site.site.hub.kill()
         await site.tells(site.driver(arm), fell=50)
+        child = (await site.node.pids())["cyberwave-zenoh"]
+        assert b'"ring":{"size":9000000}' in Path(f"/proc/{child}/cmdline").read_bytes()
         await site.node.kill()
         await site.node.start()
         await site.site.hub.start()

@@ -71,8 +71,7 @@ async def test_case_13_a_camera_child_has_no_container_and_its_parents_driver_se
     """Also when it is attached while the driver runs, and has a driver of its own in its metadata."""
     async with drivers(short_dir, docker_engine) as rig:
         site = rig.site
-        [arm] = await site.join(rig.twin())
-        await rig.runs(arm)
+        arm = await rig.joined()
         assert "CYBERWAVE_CHILD_TWIN_UUIDS" not in rig.seen()["env"]
         sees = {"sensors": [{"type": "rgb"}]}
         eye = {**rig.twin("eye"), "attach_to_twin_uuid": arm, "capabilities": sees}
@@ -227,8 +226,7 @@ async def test_case_31_a_restart_pushes_first_is_done_once_and_leaves_other_cont
 ) -> None:
     async with drivers(short_dir, docker_engine) as rig:
         site = rig.site
-        [arm] = await site.join(rig.twin())
-        await rig.runs(arm)
+        arm = await rig.joined()
         foreign = json.dumps({"Image": rig.image, "Cmd": ["true"]}).encode()
         assert (
             ask(docker_engine.socket, "POST", "/v1.40/containers/create?name=foreign", foreign)[0]
@@ -255,8 +253,7 @@ async def test_the_agents_end_and_return_stop_and_restart_no_driver(
 ) -> None:
     async with drivers(short_dir, engine) as rig:
         site = rig.site
-        [arm] = await site.join(rig.twin())
-        await rig.runs(arm)
+        arm = await rig.joined()
         name = site.driver(arm)
         before = await state(site.node, name)
         for number in (signal.SIGTERM, signal.SIGKILL):

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from tests.cyberwave_sdk import Sdk
+from tests.cyberwave_sdk import Sdk, documented_driver
 from tests.gate_rig import GateRig
 from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, RestSite, rest_site
 from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENVIRONMENT
@@ -22,28 +22,6 @@ from skerry.testing.waiting import eventually
 
 PATIENCE = 120.0
 """Seconds: importing the SDK alone takes half a minute where six others work."""
-
-DRIVER_PROGRAM = """
-import asyncio
-from cyberwave.driver import BaseDriver
-
-class Arm(BaseDriver):
-    REGISTRY_ID = "x/arm"
-
-    @classmethod
-    def create(cls):
-        return cls()
-
-    async def on_configure(self): pass
-    async def on_connect_to_device(self): pass
-    async def on_register_callbacks(self): pass
-    async def on_activate(self): pass
-    async def on_shutdown(self): pass
-    async def on_tick(self): pass
-
-asyncio.run(Arm.create_and_run_async())
-"""
-
 
 CASE_49 = """
 import json, sys
@@ -182,10 +160,11 @@ async def sdk_site(directory: Path, memory: Path, sdk: Sdk) -> AsyncIterator[Sdk
 async def test_a_driver_of_the_sdk_starts_and_ends_without_a_hub(
     short_dir: Path, memory_dir: Path, cyberwave_sdk: Sdk
 ) -> None:
+    """The one that docs/operate/cyberwave.md begins with."""
     async with sdk_site(short_dir, memory_dir, cyberwave_sdk) as site:
         alerts = site.rest.alerts
         output = short_dir / "driver.log"
-        driver = site.start(DRIVER_PROGRAM, output)
+        driver = site.start(documented_driver(), output)
 
         async def named(name: str, *statuses: str) -> bool:
             assert driver.poll() is None or name == "Driver stopped", output.read_text()

@@ -183,7 +183,7 @@ async def test_cases_43_and_45_a_container_has_its_limits_and_its_end_is_noticed
         found = inspected(sdk_engine, name)
         host = found["HostConfig"]
         assert (host["CpuPeriod"], host["CpuQuota"]) == (100_000, 150_000)
-        assert host["Memory"] == 512 << 20
+        assert (host["Memory"], host["PidsLimit"]) == (512 << 20, 4096)
         assert host["NetworkMode"] == "host"
         pid = (await site.node.pids())[name]
         inside = {path.name for path in Path(f"/proc/{pid}/root/dev/shm").iterdir()}

@@ -238,6 +238,20 @@ async def test_it_is_readable_on_a_phone(device: Device, page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth") == 360
 
 
+async def test_a_long_text_hides_nothing_beside_it(device: Device, page: Page) -> None:
+    """Drivers publish whole JSON objects, and how old they are stands to the right of them."""
+    now = SystemClock().wall_ns()
+    text = '{"lifecycle_state":"' + "x" * 1000 + '"}'
+    await device.record("keep", "cyberwave/twin/telemetry", [(now, text)])
+    await device.record("event", "cyberwave/twin/event", [(now, text)])
+    await log_in(page, device.hub)
+    await expect(page.locator("#figures")).to_contain_text("cyberwave/twin/telemetry")
+    await expect(page.locator("#events")).to_contain_text("cyberwave/twin/event")
+    widths = "sheets => sheets.map(sheet => [sheet.scrollWidth, sheet.clientWidth])"
+    for needed, has in await page.locator(".sheet").evaluate_all(widths):
+        assert needed <= has
+
+
 async def take_screenshots(page: Page, directory: Path) -> None:
     """For people who change the page: run with SKERRY_SCREENSHOTS=DIRECTORY and look."""
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 360)):

@@ -18,6 +18,7 @@ from skerry.node.ports import (
     ProcessIdentity,
     StoredInstance,
 )
+from skerry.node.workloads.runtimes.containers.runtime import ContainerRuntime
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
 from skerry.testing.waiting import eventually
@@ -66,6 +67,18 @@ def crashes(device: ContainerDevice, runs: Path, times: int) -> ContainerLaunch:
     return replace(launch, extras=AGAIN)
 
 
+async def running(
+    device: ContainerDevice, launch: ContainerLaunch
+) -> tuple[ContainerRuntime, Exits, ContainerLaunch, ProcessIdentity]:
+    """One that the engine starts again by itself, under an agent that hears of its ends."""
+    runtime, exits = device.agent(), Exits()
+    await runtime.connect(exits)
+    launch = replace(launch, extras=AGAIN)
+    first = await runtime.start(launch)
+    await device.settled(launch)
+    return runtime, exits, launch, first
+
+
 def state(engine: TestEngine, name: str = NAME) -> dict[str, Any] | None:
     status, answer = ask(engine.socket, "GET", f"/v1.40/containers/{name}/json")
     return json.loads(answer)["State"] if status == 200 else None
@@ -81,11 +94,7 @@ def lives_again(exits: Exits, device: ContainerDevice, count: int) -> ProcessIde
 async def test_a_crash_is_a_restart_of_the_same_instance(
     device: ContainerDevice, engine: TestEngine
 ) -> None:
-    runtime, exits = device.agent(), Exits()
-    await runtime.connect(exits)
-    launch = replace(device.waits(), extras=AGAIN)
-    first = await runtime.start(launch)
-    await device.settled(launch)
+    runtime, exits, launch, first = await running(device, device.waits())
     container = runtime.container(launch.instance)
     os.kill(first.pid, signal.SIGKILL)
     await eventually(lambda: lives_again(exits, device, 1) is not None, "it runs again")
@@ -202,11 +211,7 @@ async def test_one_that_crashes_over_and_over_can_be_ended(
 async def test_one_that_somebody_stops_has_ended(
     device: ContainerDevice, engine: TestEngine
 ) -> None:
-    runtime, exits = device.agent(), Exits()
-    await runtime.connect(exits)
-    launch = replace(device.waits(), extras=AGAIN)
-    await runtime.start(launch)
-    await device.settled(launch)
+    _, exits, launch, _ = await running(device, device.waits())
     assert ask(engine.socket, "POST", f"/v1.40/containers/{NAME}/stop?t=5")[0] == 204
     assert (await exits.of(launch.instance)).signal == 15
     assert all(one.count == 0 for one in exits.restarts)
@@ -216,11 +221,7 @@ async def test_a_signal_that_it_survives_is_the_beginning_of_its_end(
     device: ContainerDevice, engine: TestEngine
 ) -> None:
     slow = "import signal, sys, time\ndef end(*_):\n    print('going', flush=True); signal.alarm(1)\nsignal.signal(15, end)\nsignal.signal(14, lambda *_: sys.exit(5))\nprint('ready', flush=True)\nwhile True: signal.pause()"
-    runtime, exits = device.agent(), Exits()
-    await runtime.connect(exits)
-    launch = replace(device.launch("python3", "-c", slow), extras=AGAIN)
-    await runtime.start(launch)
-    await device.settled(launch)
+    runtime, exits, launch, _ = await running(device, device.launch("python3", "-c", slow))
     await runtime.signal(launch.instance, "SIGTERM")
     await eventually(lambda: "going" in device.log_text(), "it was told")
     assert (await exits.of(launch.instance)).code == 5
@@ -232,11 +233,7 @@ async def test_an_agent_that_finds_no_engine_waits_for_what_the_engine_makes_of_
     device: ContainerDevice, engine: TestEngine
 ) -> None:
     """Its process has ended, so it may be starting it again: nothing takes its place."""
-    runtime, exits = device.agent(), Exits()
-    await runtime.connect(exits)
-    launch = replace(device.waits(), extras=AGAIN)
-    first = await runtime.start(launch)
-    await device.settled(launch)
+    runtime, _, launch, first = await running(device, device.waits())
     await runtime.close()
     os.kill(first.pid, signal.SIGKILL)
     await eventually(lambda: not device.lives(first), "it has ended")

@@ -17,7 +17,7 @@ import zenoh
 from tests.bus_rig import BusRig, Program, until
 from tests.cyberwave_bus import DataBus, hooks
 from tests.cyberwave_sdk import Sdk
-from tests.namespace import Namespace, namespace
+from tests.namespace import Namespace, namespace, run
 
 from skerry.node.bus.shared_memory import sweep
 from skerry.runners.zenoh.endings import NO_ZENOH, PORT_TAKEN
@@ -107,7 +107,7 @@ async def test_a_client_of_another_network_whose_address_comes_later_speaks_with
     bus.start(BusOrder(port=bus.port, hosts=[Namespace().here]))
     here = bus.program("peer")
     async with namespace() as network:
-        until(lambda: _listens(network.here, bus.port), "the router listens at the new address")
+        until(lambda: _listens(network, network.here, bus.port), "it listens at the new address")
         there = bus.program("client", network.here, network.prefix)
         with contextlib.closing(there):
             for one, other, key in ((here, there, bus.key("a")), (there, here, bus.key("b"))):
@@ -118,9 +118,31 @@ async def test_a_client_of_another_network_whose_address_comes_later_speaks_with
                 assert other.ask("latest", key=key) == "07"
 
 
-def _listens(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex((host, port)) == 0
+async def test_nobody_comes_to_a_networks_address_but_from_that_network(bus: BusRig) -> None:
+    """Linux answers at each address on every interface: a route to it is all that a neighbour of the device needs."""
+    async with namespace() as network:
+        other, link = network.here.replace("198.18.", "198.19."), f"skd{os.getpid()}"[:15]
+        run("ip", "link", "add", link, "type", "bridge")
+        try:
+            run("ip", "address", "add", f"{other}/30", "dev", link)
+            run("ip", "link", "set", link, "up")
+            run(*network.prefix, "ip", "route", "add", other, "via", network.here)
+            bus.start(BusOrder(port=bus.port, hosts=[network.here, other]))
+            until(lambda: _listens(network, network.here, bus.port), "it listens for its own")
+            assert not _listens(network, other, bus.port)
+            with socket.create_server((other, 0)) as anybody:
+                assert _listens(network, other, anybody.getsockname()[1])
+            with pytest.raises(OSError, match="in use"):
+                socket.create_server((other, bus.port), reuse_port=False).close()
+        finally:
+            run("ip", "link", "delete", link)
+
+
+def _listens(network: Namespace, host: str, port: int) -> bool:
+    """For who comes from there."""
+    script = f"import socket; socket.create_connection(('{host}', {port}), 5)"
+    words = [*network.prefix, sys.executable, "-c", script]
+    return subprocess.run(words, capture_output=True, check=False).returncode == 0
 
 
 def test_peers_go_on_without_the_router(bus: BusRig) -> None:

@@ -4,26 +4,23 @@ A node keeps room for its own state inside node.db and its WAL (`kit.sqlite`), s
 block workloads are still restarted, statuses written and agents started.
 """
 
-import asyncio
 import signal
-from collections import Counter
 from functools import partial
 from pathlib import Path
 
 import aiohttp
 import pytest
 from tests.command_line import CommandLine
-from tests.full_disk import PADDING, all_taken
+from tests.full_disk import Feeder, check_each_once
 from tests.installation import Installation, Node, installation, sleeper
 from tests.small_disk import fill, free_bytes, small_disk
 
 from skerry.cli.http import node_api
-from skerry.kit.errors import StorageFull, Transient
+from skerry.kit.errors import Transient
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.waiting import eventually
 from skerry.wire.local import Doctor
 from skerry.wire.people import LoginCode, NodeView, TokenReply, TokenRequest
-from skerry.wire.records import PublishedRecord
 from skerry.wire.workload import ProcessSpec, Restart, WorkloadSpec
 
 pytestmark = pytest.mark.timeout(120)
@@ -40,41 +37,6 @@ FLAPPING = WorkloadSpec(
 ON = ["--set", "encryption.storage.enabled=true"]
 
 
-class Feeder:
-    """Publishes 0, 1, 2, … in batches; `accepted` of them were."""
-
-    def __init__(self, node: Node, name: str = "t.value") -> None:
-        self._client = node.publisher("feeder")
-        self._name = name
-        self.accepted = 0
-
-    async def publish(self, count: int) -> None:
-        """Raises what the node answers."""
-        first = self.accepted
-        values = [
-            PublishedRecord(self._name, value, value, PADDING)
-            for value in range(first, first + count)
-        ]
-        await asyncio.to_thread(self._client.publish, "measurement", values, 10.0)
-        self.accepted += count
-
-    async def until_refused(self) -> str:
-        """Why no more is accepted."""
-        while True:
-            try:
-                await self.publish(50)
-            except StorageFull as error:
-                return str(error)
-
-    async def works(self) -> bool:
-        """Whether one more is accepted."""
-        try:
-            await self.publish(1)
-        except StorageFull:
-            return False
-        return True
-
-
 async def restarts(node: Node) -> int:
     status = await node.status()
     assert status is not None
@@ -89,12 +51,6 @@ async def restarts_again(node: Node) -> None:
 
 async def _above(node: Node, count: int) -> bool:
     return await restarts(node) > count
-
-
-async def check_each_once(site: Installation, node: Node, count: int) -> None:
-    await eventually(partial(all_taken, node), "the hub has taken everything")
-    rows = Counter(row.value for row in await site.hub.rows("t.value"))
-    assert rows == Counter(range(count))
 
 
 @pytest.mark.guarantee("G1")

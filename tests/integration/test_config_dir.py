@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from tests.config_rig import ENVIRONMENT, HOST, OTHER, TWIN, Kept, config_in, put
 
+from skerry.core.cyberwave.json_objects import object_of
 from skerry.core.cyberwave.names import fingerprint
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -25,7 +26,6 @@ from skerry.node.twins.config_dir import (
     default_directory,
     disk_for,
 )
-from skerry.node.twins.config_files import object_of
 from skerry.testing.waiting import eventually
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from tests.memory import memory
 from tests.model_cases import content, sha256
 from tests.model_rig import assignment, by_url, model_rig
 from tests.rest_rig import DRIVER, WORKER, rest_site
@@ -143,11 +145,22 @@ async def test_a_picture_is_the_last_one_that_the_driver_published(short_dir: Pa
             await site.raw("GET", call, headers=headers, status=404)
             await publish(photo(JPEG + b"1"))
             await publish(photo(JPEG + b"2", sensor_id="wrist"))
-            for nothing in (b"no JSON", photo(b"no picture"), b'{"image": "!"}', b"[]"):
+            bomb = b'{"image": [' + b"{}," * 2**20 + b"{}]}"
+            odd = (
+                b"no JSON",
+                photo(b"no picture"),
+                b'{"image": "!"}',
+                b"[]",
+                b'{"image": "\xc3\xa9"}',
+            )
+            for nothing in (*odd, b'{"image": null}', bomb):
                 await publish(nothing)
             assert await site.raw("GET", call, headers=headers) == JPEG + b"2"
             assert await site.raw("GET", f"{call}?sensor_id=wrist", headers=headers) == JPEG + b"2"
             assert await site.raw("GET", f"{call}?sensor_id=base", headers=headers) == JPEG + b"1"
+            with memory() as most:
+                await asyncio.gather(*(site.raw("GET", call, headers=headers) for _ in range(10)))
+            assert most() < 6 * len(bomb)
 
 
 async def _pieces(data: bytes) -> AsyncIterator[bytes]:

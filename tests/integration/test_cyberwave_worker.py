@@ -126,6 +126,25 @@ async def test_without_its_image_for_gpus_the_plain_one_runs(site: Site) -> None
     assert found.spec.container.gpus == "all"
 
 
+async def test_where_the_engine_gives_no_gpu_after_all_the_workers_run_without(site: Site) -> None:
+    site.script()
+    site.gpus = True
+
+    async def gpus() -> object:
+        found = await site.look()
+        assert found is not None
+        assert found.spec.container is not None
+        return found.spec.container.gpus, found.spec.container.image
+
+    assert await gpus() == ("all", f"{PLAIN}-gpu")
+    site.gpu_problem = "cannot start it: could not select device driver"
+    assert await gpus() == (None, PLAIN)
+    site.gpu_problem = ""
+    assert await gpus() == (None, PLAIN)
+    await site.workloads.hold("restarting")
+    assert await gpus() == ("all", f"{PLAIN}-gpu")
+
+
 async def test_an_image_that_could_not_be_had_is_tried_again_while_the_other_one_runs(
     site: Site,
 ) -> None:
@@ -219,6 +238,22 @@ async def test_an_instance_may_speak_for_the_workflows_that_there_are_now(site: 
     again = site.workloads.launch_for(assignment, "i1")
     assert again is not None
     assert again.environment == launch.environment
+
+
+async def test_it_is_told_when_the_workers_are_to_be_down(site: Site) -> None:
+    site.script()
+    await site.look()
+    told = site.workloads.told.count
+    site.held = "it holds too much"
+    found = await site.look()
+    assert found is not None
+    assert (found.local.stopped, found.local.held) == (True, "it holds too much")
+    assert site.workloads.told.count == told + 1
+    site.held = ""
+    found = await site.look()
+    assert found is not None
+    assert (found.local.stopped, found.local.held) == (False, "")
+    assert site.workloads.told.count == told + 2
 
 
 async def test_other_limits_of_the_device_are_another_worker(site: Site) -> None:

@@ -6,6 +6,7 @@ import signal
 import socket
 import struct
 import threading
+from collections import deque
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -13,6 +14,7 @@ from socketserver import ThreadingMixIn, UnixStreamServer
 from typing import Self
 
 import pytest
+from tests.closing import Closes
 from tests.gate_rig import PATIENCE, Agent, GateRig, Raw, until
 
 from skerry.gate import REQUESTS, packets
@@ -168,6 +170,50 @@ def test_who_says_nothing_or_half_a_head_makes_room(rig: GateRig, said: bytes) -
         assert asking.getresponse().read() == b"{}"
         asking.close()
         assert answering.asked == [("/api", 2)]
+
+
+@pytest.mark.guarantee("G4")
+def test_who_connects_and_says_nothing_again_and_again_keeps_nobody_waiting(rig: GateRig) -> None:
+    """Each of these connections comes behind others that are silent, and is answered while more of them come."""
+    token = rig.token()
+    rig.start_broker()
+    flood = [Flood(rig.rest_port), Flood(rig.mqtt_port)]
+    with Answering(rig.run / "rest") as answering, flood[0], flood[1], Agent(rig.run) as agent:
+        agent.hello()
+        agent.ask("tokens", ("path", rig.run / "tokens"))
+        for _ in range(6):
+            seen = [one.count + 100 for one in flood]
+            until(lambda: all(one.count > at for one, at in zip(flood, seen, strict=True)), "more")  # noqa: B023
+            with contextlib.closing(connection(rig)) as asking:
+                asking.request("POST", "/api", b"{}")
+                assert asking.getresponse().read() == b"{}"
+            rig.device(token).connect().close()
+        assert len(answering.asked) == 6
+
+
+class Flood(Closes):
+    """Connections that say nothing, one after the other as fast as they come; some hundred at a time are open."""
+
+    def __init__(self, port: int) -> None:
+        self.count = 0
+        self._port = port
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._connect)
+        self._thread.start()
+
+    def _connect(self) -> None:
+        held: deque[socket.socket] = deque()
+        while not self._over.is_set():
+            held.append(socket.create_connection(("127.0.0.1", self._port), PATIENCE))
+            self.count += 1
+            if len(held) > 300:
+                held.popleft().close()
+        for sock in held:
+            sock.close()
+
+    def close(self) -> None:
+        self._over.set()
+        self._thread.join()
 
 
 @pytest.mark.guarantee("G4")

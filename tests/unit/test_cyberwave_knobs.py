@@ -62,8 +62,11 @@ def test_an_environment_has_one_name(said: str, environment: str) -> None:
         ("CYBERWAVE_DRIVER_RESTART_LOOP_THRESHOLD", "4.5"),
         ("CYBERWAVE_DRIVER_RESTART_LOOP_WINDOW_SECONDS", "nan"),
         ("CYBERWAVE_WORKER_MEMORY_MB", "-1"),
+        ("CYBERWAVE_WORKER_MEMORY_MB", "5"),  # engines refuse it
         ("CYBERWAVE_WORKER_CPU_PERCENT", "inf"),
         ("CYBERWAVE_DATA_BACKEND", "pigeons"),
+        ("CYBERWAVE_DATA_DIR", "bus"),
+        ("CYBERWAVE_DATA_DIR", "/data/.."),
         ("CYBERWAVE_EDGE_LOG_LEVEL", "loud"),
         ("ZENOH_ROUTER_ENABLED", "maybe"),
         ("ZENOH_ROUTER_PORT", "70000"),
@@ -102,3 +105,12 @@ def test_every_variable_is_documented() -> None:
 def test_the_port_that_clients_take_for_tls_is_refused() -> None:
     with pytest.raises(InvalidInput, match="8883 is MQTT's port for TLS"):
         find_settings([], options={"cyberwave.mqtt_port": "8883"}, environment={})
+
+
+def test_variables_of_drivers_are_named_and_never_all_of_them() -> None:
+    path = "cyberwave.driver_variables"
+    found = find_settings([], options={path: '["ARM_*", SPEED]'}, environment={})
+    assert found[path].value == ["ARM_*", "SPEED"]
+    for wrong in ("*", "A=1", "*_PATH"):
+        with pytest.raises(InvalidInput, match="is no name of a variable"):
+            find_settings([], options={path: f'["{wrong}"]'}, environment={})

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.runners.zenoh.arrivals import Arrivals
 from skerry.runners.zenoh.directories import Directories
 from skerry.runners.zenoh.keys import includes
 
@@ -56,6 +58,31 @@ def test_new_samples_are_heard_once_and_in_order(site: Site) -> None:
     site.put(GPS, 8, b"late")
     (site.place(GPS) / "10.bin").unlink()
     assert site.look() == [(GPS, b"late")]
+
+
+@pytest.mark.parametrize("key", [GPS, FRAMES], ids=["known", "new"])
+def test_the_first_sample_after_a_silence_is_noticed_at_once(site: Site, key: str) -> None:
+    """The SDK leaves 100 of them: a fast channel has written more before the next look."""
+    site.put(GPS, 1, b"old")
+    _ = site.look()
+    arrivals, woken = Arrivals(), threading.Event()
+    arrivals.wait(site.directories.watched(), 600.0)  # begins to watch
+
+    def wait() -> None:
+        arrivals.wait(site.directories.watched(), 600.0)
+        woken.set()
+
+    threading.Thread(target=wait, daemon=True).start()
+    site.put(key, 2, b"new")
+    assert woken.wait(30.0)
+    assert site.look() == [(key, b"new")]
+    arrivals.close()
+
+
+def test_where_nothing_can_be_watched_time_passes(tmp_path: Path) -> None:
+    arrivals = Arrivals()
+    for _ in range(3):
+        arrivals.wait([tmp_path / "gone"], 0.01)
 
 
 def test_a_directory_is_read_again_until_its_time_would_tell(site: Site) -> None:

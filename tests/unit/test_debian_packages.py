@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -17,17 +18,24 @@ SOURCES = ROOT / "deploy" / "debian"
 SCRIPTS = [*sorted(SOURCES.glob("skerry*/p*")), SOURCES / "settle", SOURCES / "tidy"]
 
 sys.path.insert(0, str(ROOT / "tools"))
-from debian_packages import EXTRAS, PACKAGES, pins, pins_of, platforms  # noqa: E402 - tools/ is no package
+from debian_packages import APART, EXTRAS, PACKAGES, pins, pins_of, platforms  # noqa: E402 - tools/ is no package
 
 
 def test_the_packages_together_have_every_pinned_library_once() -> None:
-    parts = [pins_of(package) for package in PACKAGES]
+    parts = [pins_of(package) for package in PACKAGES if package not in APART]
     names = [name for part in parts for name in part]
     assert sorted(names) == sorted(pins("run.txt"))
-    assert "litestar" in parts[1]
+    assert {"litestar", "obstore"} <= parts[1].keys()
     assert sorted(parts[2]) == ["wasmtime"]
     assert sorted(parts[3]) == ["eclipse-zenoh"]
-    assert all("--hash=sha256:" in entry for part in parts for entry in part.values())
+    assert list(apart := pins_of("skerry-parquet")) == ["pyarrow"]
+    assert all("--hash=sha256:" in entry for part in (*parts, apart) for entry in part.values())
+
+
+def test_no_text_sends_people_to_an_index_that_has_no_skerry() -> None:
+    texts = [*(ROOT / "docs").rglob("*.md"), *(ROOT / "src").rglob("*.py"), ROOT / "README.md"]
+    named = {path: re.findall(r"skerry\[[a-z]\w*\]", path.read_text()) for path in texts}
+    assert {path.name: found for path, found in named.items() if found} == {}
 
 
 @pytest.mark.parametrize("package", [each for each in PACKAGES if each != "skerry"])

@@ -193,6 +193,16 @@ async def test_only_behind_a_bridge_and_with_a_router_its_bus_is_the_routers(
     assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
 
 
+@pytest.mark.parametrize(("router", "mode"), [("7447", "client"), ("", None)])
+async def test_a_device_may_have_its_bus_go_by_the_router_alone(
+    tmp_path: Path, router: str, mode: str | None
+) -> None:
+    """A client that has no router ends."""
+    rig = Rig(tmp_path, twin(), on=device(tmp_path, ZENOH_MODE=" Client"))
+    rig.device = replace(rig.device, router=router)
+    assert (await rig.launch()).environment.get("ZENOH_MODE") == mode
+
+
 async def test_an_instance_has_its_own_token_and_nothing_holds_it_but_its_start(
     tmp_path: Path,
 ) -> None:
@@ -241,7 +251,7 @@ async def test_its_tokens_are_for_topics_that_begin_as_the_device_says(tmp_path:
 
 async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: Path) -> None:
     native = twin(
-        ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "A=1"]}}
+        ARM, drivers={"default": {"command": ["/usr/bin/arm", "x"], "params": ["-e", "TZ=UTC"]}}
     )
     rig = Rig(tmp_path, native, on=device(tmp_path, "/usr/bin/arm x"))
     launch = await rig.launch()
@@ -255,7 +265,7 @@ async def test_a_native_driver_has_the_same_with_places_of_the_device(tmp_path: 
     assert (
         view / "credentials.json"
     ).readlink() == tmp_path / "secrets" / NAME / "i1" / "credentials.json"
-    assert environment["A"] == "1"
+    assert environment["TZ"] == "UTC"
     assert {"HOME", "PATH", "LANG"} < environment.keys()
     assert not [name for name in environment if name.startswith("SKERRY_")]
 

@@ -112,6 +112,8 @@ PARAMS_OF_NOBODY = [
     ["-v", "/dev/\ud800:/x:ro"],
     ["--env-file", "/srv/nowhere/config/\ud800"],
     [9**9000],
+    *([f"{name}=--"] for name in ("--shm-size", "--memory", "--entrypoint", "--env", "--device", "--network")),
+    ["-e--"],
 ]  # fmt: skip
 
 
@@ -121,6 +123,7 @@ def test_no_row_keeps_the_drivers_of_others_from_running(params: list[str]) -> N
     assert [plan.twin for plan in found.drivers] == [OTHER]
     assert [(one.twin, one.kind) for one in found.troubles] == [(ARM, "driver_start_failure")]
     assert "\0" not in found.troubles[0].text
+    assert "Error" not in found.troubles[0].text
 
 
 @given(

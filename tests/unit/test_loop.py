@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -44,3 +45,20 @@ def test_what_is_left_alone_wakes_nobody_even_when_it_hangs_up(
     loop.forget(ours.fileno())
     os.close(wake)
     os.close(waker)
+
+
+@pytest.mark.guarantee("G9")
+def test_what_is_left_alone_keeps_its_place_in_the_system(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    """Of what may be watched there may be nothing left when it comes back."""
+    ours, _ = pair
+    loop = Loop(time.monotonic)
+    known = Path(f"/proc/self/fdinfo/{loop.highest_fd}")
+    loop.watch(ours.fileno(), lambda: None)
+    loop.when_readable(ours.fileno(), None)
+    assert [line.split()[1] for line in known.read_text().splitlines() if "tfd" in line] == [
+        str(ours.fileno())
+    ]
+    loop.forget(ours.fileno())
+    assert "tfd" not in known.read_text()

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from tests.memory import memory
 
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.node.twin_orders import TwinOrders
@@ -64,6 +65,25 @@ def site(fate: Callable[[], bool], clock: ManualClock) -> tuple[Broker, TwinComm
     return broker, TwinCommands(
         broker, lambda twin: twin == TWIN, lambda one: one == WORKFLOW, lambda: "dev", clock
     )
+
+
+@pytest.mark.guarantee("G4")
+async def test_no_answer_takes_the_agents_memory(manual_clock: ManualClock) -> None:
+    """JSON of many small values takes thirty times its length."""
+    many = b"[" + b"{}," * 300_000 + b"{}]"
+    _, commands = site(lambda: True, manual_clock)
+    giving = asyncio.create_task(commands.give(order()))
+    await asyncio.sleep(0)
+    with memory() as most:
+        commands.heard(TWIN, TOPIC, b'{"status": "done", "x": %b}' % many)
+        assert most() < 5 * len(many)
+    await asyncio.sleep(0)
+    with memory() as most:
+        answer = b'{"status": "accepted", "x": %b}' % many
+        commands.heard(TWIN, f"{TOPIC}/skerry-o/response", answer)
+        told = await giving
+        assert most() < 5 * len(many)
+    assert "bytes, which are too many to be read" in told.message
 
 
 async def test_one_that_does_not_answer_was_told(manual_clock: ManualClock) -> None:

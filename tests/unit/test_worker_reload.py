@@ -1,6 +1,7 @@
 """When changed scripts are taken up: a table, and what holds for any history of edits, crashes, reboots and clocks."""
 
 from dataclasses import dataclass, field
+from typing import get_args
 
 import msgspec
 import pytest
@@ -12,6 +13,7 @@ from skerry.kit.clock import NS
 from skerry.node.store.instances import ActualWorkload
 from skerry.node.store.workers import Cause, PastRestart
 from skerry.node.workloads import transitions
+from skerry.node.workloads.steps import StopReason
 from skerry.node.workloads.transitions import Moment
 from skerry.node.workloads.workers.reload import (
     LIMIT,
@@ -267,6 +269,15 @@ class TestNoted:
     def test_a_start_is_none(self) -> None:
         old = row(GROUP)
         assert self.noted(old, transitions.starting(old, "i1", NOW)) is None
+
+    def test_a_stop_for_a_change_is_a_restart_and_one_for_good_is_none(self) -> None:
+        causes = {"changed": "its spec or models have changed", "held": "everything of this device's own is started anew"}  # fmt: skip
+        for reason in get_args(StopReason):
+            stopping = transitions.stopping(live(GROUP), reason, NOW)
+            why = causes.get(reason)
+            assert self.noted(live(GROUP), stopping) == (why and ("change", why))
+            over = transitions.ended(stopping, Exit(code=0), NOW, 0.0)
+            assert self.noted(stopping, over) is self.noted(stopping, stopping) is None
 
     def test_a_restart_that_the_hub_asked_for(self) -> None:
         old = live(GROUP)

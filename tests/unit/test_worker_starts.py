@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from skerry.node.drivers.worker_starts import UNTOLD_READY, Progress, Start, judge, read_progress
+from skerry.node.drivers.worker_starts import (
+    UNTOLD_READY,
+    Progress,
+    Start,
+    gpu_problem,
+    judge,
+    read_progress,
+)
 from skerry.wire.workload import Exit, Generation, WorkloadStatus
 
 NAME = "cyberwave-worker-11111111"
@@ -117,3 +124,20 @@ def test_nothing_behind_a_link_is_read(tmp_path: Path) -> None:
 def test_whatever_a_worker_writes_is_told_in_one_line(content: bytes) -> None:
     found = Progress(content.decode("latin-1"), detail=content.decode("latin-1"))
     assert "\n" not in str(found.told)
+
+
+@pytest.mark.parametrize(
+    ("message", "is_one"),
+    [
+        ('could not select device driver "" with capabilities: [[gpu]]', True),
+        ("nvidia-container-cli: initialization error: nvml error: driver not loaded", True),
+        ("failed to discover GPU vendor from CDI: no known GPU vendor found", True),
+        ("unresolvable CDI devices nvidia.com/gpu=all", True),
+        ("Minimum memory limit allowed is 6MB", False),
+    ],
+)
+def test_an_engine_says_that_it_has_no_gpu_after_all(message: str, is_one: bool) -> None:
+    text = f"cannot start workload «w»: {message}"
+    assert gpu_problem(status("tripped", message=text)) == (text if is_one else "")
+    assert not gpu_problem(status("running", message=message))
+    assert not gpu_problem(None)

@@ -73,7 +73,7 @@ def sources_of(directory: Path, **others: Any) -> WatchSources:
 
 
 def test_the_health_of_a_worker_is_the_documented_message() -> None:
-    assert health_of(group("running", ready=True), NOW) == {
+    assert health_of(group("running", ready=True), NOW, is_up=True) == {
         "container_name": NAME,
         "container_status": "running",
         "is_healthy": True,
@@ -102,13 +102,18 @@ def test_the_health_of_a_worker_is_the_documented_message() -> None:
     ],
 )
 def test_a_worker_that_is_not_well_says_so(found: WorkerStatus, differs: dict[str, object]) -> None:
-    health = health_of(found, NOW)
+    health = health_of(found, NOW, is_up=True)
     assert not health["is_healthy"]
     assert differs.items() <= health.items()
 
 
+def test_a_worker_that_still_loads_is_healthy_and_not_ready() -> None:
+    health = health_of(group("running", ready=True), NOW, is_up=False)
+    assert (health["is_healthy"], health["is_ready"]) == (True, False)
+
+
 def test_a_clock_that_was_set_back_makes_no_time_negative() -> None:
-    assert health_of(group("running"), NOW - 3600 * NS)["uptime_seconds"] == 0.0
+    assert health_of(group("running"), NOW - 3600 * NS, is_up=True)["uptime_seconds"] == 0.0
 
 
 async def test_health_is_published_each_15_seconds_and_a_broker_that_is_away_ends_nothing(
@@ -139,7 +144,7 @@ async def test_health_is_published_each_15_seconds_and_a_broker_that_is_away_end
     finally:
         task.cancel()
         await asyncio.wait([task])
-    expected = health_of(groups[0], manual_clock.wall_ns())
+    expected = health_of(groups[0], manual_clock.wall_ns(), is_up=False)
     assert broker.taken == [("labcyberwave/twin/t1/worker_health", expected, 0)]
 
 

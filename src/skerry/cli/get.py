@@ -1,4 +1,4 @@
-"""`skerry get nodes|devices|workloads|assignments|models|events`: from the hub, or what the node here knows without it."""
+"""`skerry get nodes|devices|workloads|assignments|models|twins|alerts|events`: from the hub, or what the node here knows without it."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from skerry.cli.output import Table
 from skerry.cli.rows import records_table
 from skerry.cli.session import Session, remote
 from skerry.cli.times import parse_time
-from skerry.kit.errors import NotFound
+from skerry.cli.twin_rows import find_alerts, find_twins
+from skerry.cli.twin_tables import alerts_table, twins_table
+from skerry.cli.workload_views import workload_views
 from skerry.wire.local import NodeStatus
 from skerry.wire.models import ModelView
-from skerry.wire.people import AssignmentView, DeviceWorkload, NodeView, Rows, WorkloadView
+from skerry.wire.people import AssignmentView, NodeView, Rows
 
 Name = Annotated[str | None, typer.Argument(help="Only this one.")]
 EVENTS_SHOWN = 100
@@ -33,13 +35,16 @@ EVENTS_SHOWN = 100
 def register(app: typer.Typer) -> None:
     """Adds the command group."""
     group = typer.Typer(
-        help="Show nodes, devices, workloads, assignments, models or events.", no_args_is_help=True
+        help="Show nodes, devices, workloads, assignments, models, twins, alerts or events.",
+        no_args_is_help=True,
     )
     group.command("nodes")(nodes)
     group.command("devices")(devices)
     group.command("workloads")(workloads)
     group.command("assignments")(assignments)
     group.command("models")(models)
+    group.command("twins")(twins)
+    group.command("alerts")(alerts)
     group.command("events")(events)
     app.add_typer(group, name="get")
 
@@ -74,14 +79,7 @@ async def workloads(session: Session, name: Name = None) -> None:
     """Workloads with their phase on every node."""
 
     async def at_hub(hub: Api) -> Table:
-        asked = {"name": name}
-        own = await hub.get("/api/v1/device-workloads", list[DeviceWorkload], asked)
-        try:
-            views = await hub.get("/api/v1/workloads", list[WorkloadView], asked)
-        except NotFound:
-            if not own:
-                raise
-            views = []
+        views, own = await workload_views(hub, name)
         return workloads_table(views, session.clock.wall_ns(), own)
 
     async def at_node(node: Api) -> Table:
@@ -116,6 +114,27 @@ async def assignments(
         session.screen.write(specs_text(views))
     else:
         session.screen.show(assignments_table(views))
+
+
+@remote
+async def twins(session: Session) -> None:
+    """Cyberwave's twins, the devices that they are linked to, and whether their drivers are there."""
+    async with session.hub() as hub:
+        found = await find_twins(hub)
+    devices = await all_devices(session, [])
+    session.screen.show(twins_table(found, devices.devices, session.clock.wall_ns()))
+
+
+@remote
+async def alerts(
+    session: Session,
+    *,
+    every: Annotated[bool, typer.Option("--all", help="Those that are over, too.")] = False,
+) -> None:
+    """Alerts about twins that are not over, the newest last."""
+    async with session.hub() as hub:
+        found = await find_alerts(hub, every=every)
+    session.screen.show(alerts_table(found, session.clock.wall_ns()))
 
 
 @remote

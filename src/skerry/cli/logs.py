@@ -22,12 +22,13 @@ from skerry.cli.http import Api, Query, Unreachable
 from skerry.cli.rows import left_out
 from skerry.cli.session import Session, remote_text
 from skerry.cli.times import parse_time
+from skerry.cli.workload_views import workload_views
 from skerry.core.log_lines import LEVELS, Levels, level_named, parse_line, record_line, shipped_name
 from skerry.kit.errors import InvalidInput, NotFound, SkerryError, Transient
 from skerry.kit.nearest import did_you_mean
 from skerry.wire.local import NodeStatus
 from skerry.wire.logs import LogQuery
-from skerry.wire.people import Rows, WorkloadView
+from skerry.wire.people import Rows
 from skerry.wire.workload import Level
 
 _STYLES: Final[Mapping[Level | None, str]] = {
@@ -267,8 +268,9 @@ async def _node_here(
 
 async def _nodes(hub: Api, workload: str) -> list[str]:
     """The nodes that run the workload. Raises NotFound when there is none."""
-    views = await hub.get("/api/v1/workloads", list[WorkloadView], {"name": workload})
+    views, own = await workload_views(hub, workload)
     nodes = [node for view in views for node in view.nodes]
+    nodes += [node for one in own for node in one.nodes]
     if not nodes:
         raise NotFound(f"cannot read logs of «{workload}»: no node has it")
     return nodes

@@ -74,7 +74,8 @@ class ParquetFile:
             parquet = importlib.import_module("pyarrow.parquet")
         except ImportError as error:
             raise Refused(
-                "cannot write Parquet: the package «pyarrow» is not installed. Install skerry[parquet], or use --format csv."
+                "cannot write Parquet: the library pyarrow is not here. Install the package skerry-parquet (in a checkout: "
+                ".venv/bin/python -m pip install --require-hashes -r requirements/parquet.txt), or use --format csv."
             ) from error
         self._arrow = pyarrow
         self._schema = _schema(pyarrow)

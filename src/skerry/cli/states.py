@@ -11,6 +11,10 @@ from skerry.node.health.link_checks import network_words
 from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.local import EntityStatus, LinkStatus, NodeStatus, SyncStatus
 
+_NO_ENVIRONMENT = (
+    "none, so no driver is started: set cyberwave.environment, or write environment.json"
+)
+
 
 def node_lines(status: NodeStatus, now_ns: int) -> Iterator[Line]:
     """Who the node is, its link, its problems."""
@@ -26,13 +30,21 @@ def node_lines(status: NodeStatus, now_ns: int) -> Iterator[Line]:
 
 def cyberwave_lines(status: CyberwaveStatus, now_ns: int) -> Iterator[Line]:
     """The documented lines, and the twins with their drivers."""
-    yield Line(f"cyberwave {status.fingerprint}, environment {status.environment or 'none'}")
+    yield Line(
+        f"cyberwave {status.fingerprint}, environment {status.environment or _NO_ENVIRONMENT}",
+        "" if status.environment else "yellow",
+    )
     for tick in status.ticks:
         sign, style = {True: ("✓", "green"), False: ("✗", "red"), None: ("—", "")}[tick.ok]
         took = "" if tick.seconds is None else f" ({tick.seconds:.3f}s)"
         yield Line(f"  {sign} {tick.name}{took}: {tick.detail}", style)
     for problem in status.problems:
         yield Line(f"  problem {problem}", "yellow")
+    if status.environment and not status.drivers:
+        yield Line(
+            f"  no twin is linked to it: a twin's metadata.edge_fingerprint has to be {status.fingerprint}",
+            "yellow",
+        )
     for one in status.drivers:
         runs = one.workload or ("no driver" if one.problem else "no driver of its own")
         if one.flapping is not None:

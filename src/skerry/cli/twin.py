@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from typing import Annotated, Literal
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from skerry.cli.session import Session, remote
 from skerry.kit.errors import InvalidInput
 from skerry.kit.units import parse_duration
 from skerry.wire.codec import decode, encode
-from skerry.wire.devices import ENDED, CommandView, EdgeAction, EdgeOrder
+from skerry.wire.devices import ENDED, SAID_TO_WORKERS, CommandView, EdgeAction, EdgeOrder
 
 _LOOK_EVERY = 0.2
 
@@ -160,13 +161,14 @@ async def _give(session: Session, node: str, order: EdgeOrder, ttl: str, wait: s
     path = f"/api/devices/{quote(node, safe='')}/orders"
     async with session.hub() as hub:
         found = await hub.send("POST", f"{path}?ttl={stands}", order, CommandView)
-        try:
+        with (
+            session.screen.notes.status(f"waiting for device «{node}», {wait} at most …"),
+            contextlib.suppress(TimeoutError),
+        ):
             async with asyncio.timeout(patience):
                 while found.state not in ENDED:
                     await asyncio.sleep(_LOOK_EVERY)
                     found = await hub.get(f"{path}/{found.id}", CommandView)
-        except TimeoutError:
-            pass
     _show(session, node, found)
     if patience and found.state != "done":
         raise typer.Exit(FAILED)
@@ -177,7 +179,7 @@ def _show(session: Session, node: str, found: CommandView) -> None:
     if found.state not in ENDED:
         words += f"; what becomes of it: skerry device show {node}"
     if found.reply:
-        words += f"; {'execution' if found.action == 'run_workflow' else 'the driver says'}: {found.reply}"
+        words += f"; {'execution' if found.action in SAID_TO_WORKERS else 'the driver says'}: {found.reply}"
     facts = {
         "device": node, "order": found.action, "id": found.id, "state": found.state,
         "message": found.message, "reply": found.reply,

@@ -34,7 +34,7 @@ from skerry.wire.local import NodeStatus, WorkerOrder, WorkerStatus
 from skerry.wire.logs import LogQuery
 from skerry.wire.models import CachedModel, ModelCache
 
-_STOPPED = "not watched: the node does not run"
+_STOPPED = "when the node runs again"
 
 Name = Annotated[
     str | None, typer.Argument(help="The group's name; may be left out when there is only one.")

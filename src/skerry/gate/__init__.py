@@ -9,3 +9,6 @@ the other, this is another number: then an upgrade ends the gate, and with it th
 
 REQUESTS = 128
 """At most so many connections to the REST front at once; of the agent's socket behind it, too."""
+
+SESSION_SECONDS = 3600
+"""So long the broker keeps the session of a client that is away, at most."""

@@ -40,11 +40,14 @@ class Partial:
     def __init__(self) -> None:
         self._asked: dict[int, Sequence[bool]] = {}
 
-    def ask(self, asked: Subscribe, allowed: Sequence[bool], level: int) -> bytes:
-        """What the broker is asked for."""
-        self._asked[asked.packet_id] = allowed
+    def ask(self, asked: Subscribe, allowed: Sequence[bool], level: int) -> tuple[bytes, bytes]:
+        """What the broker is asked for, and what the client is answered at once; one of them is empty."""
+        if not any(allowed):
+            return b"", packets.suback(asked.packet_id, level, [refusal_of(level)] * len(allowed))
+        if not all(allowed):
+            self._asked[asked.packet_id] = allowed
         left = tuple(item for item, may in zip(asked.filters, allowed, strict=True) if may)
-        return packets.subscribe(asked._replace(filters=left), level)
+        return packets.subscribe(asked._replace(filters=left), level), b""
 
     def whole(self, packet: Packet, level: int) -> bytes:
         """The answer to all of it, from the broker's SUBACK. Raises Malformed."""

@@ -14,11 +14,12 @@ import socket
 from collections.abc import Callable
 
 from skerry.gate import packets
-from skerry.gate.answers import Partial, Withheld, refusal_of
+from skerry.gate.answers import Partial, Withheld
 from skerry.gate.fields import Malformed
 from skerry.gate.journal import NoRoom
 from skerry.gate.packets import Connect, Packet, Passage, Publish, Reader
-from skerry.gate.room import SMALL, Place
+from skerry.gate.room import SLOWEST, SMALL, Place
+from skerry.gate.sessions import Session
 from skerry.gate.streams import FULL, Stream
 from skerry.gate.surroundings import Surroundings
 from skerry.gate.tokens import Holder
@@ -33,6 +34,7 @@ HEAR_OUT_SECONDS = 2.0
 _CONNECT_BYTE = bytes((packets.CONNECT << 4,))
 _BEFORE_CONNECT = 64 * 1024
 _MOST_REFUSED = 100
+_MOST_TRIES = 3
 _MOST_UNANSWERED = 1000
 _BAD_ID = 0x85
 _BAD_VERSION = 0x84
@@ -67,20 +69,16 @@ class Client:
         self._reader = Reader(_BEFORE_CONNECT)
         self._passage = Passage()
         self._connect: Connect | None = None
-        self._id = self._assigned = self._held_topic = ""
+        self._id = self._name = self._assigned = self._held_topic = ""
         self._accepted = self._farewell = False
         self._at_door = self._ended = False
         self._held: Packet | None = None
         self._withheld = Withheld()
         self._between: list[bytes] = []
         self._partial = Partial()
-        self._refused = 0
+        self._session: Session | None = None
+        self._refused, self._tries = 0, _MOST_TRIES
         self._refused_ids: set[int] = set()
-
-    @property
-    def open(self) -> bool:
-        """Whether it is there still."""
-        return self._down.open
 
     def end(self, reason: int) -> None:
         """Sends it away; in MQTT 5 with the reason."""
@@ -105,6 +103,8 @@ class Client:
         self._leave_will()
         if self._held and self._held_topic and self.holder:
             self._around.capture.miss(self.holder.scope, self._held_topic)
+        if self._session and self.holder:
+            self._around.sessions.close(self.holder.digest, self._id, self._session)
         self._left(self)
         if self._up:
             self._up.finish()
@@ -112,15 +112,12 @@ class Client:
 
     def _leave_will(self) -> None:
         """The broker publishes it, for it sees no DISCONNECT either."""
-        if not (self._accepted and self._connect and self.holder) or self._farewell:
-            return
-        will = self._connect.will
-        if will is None:
+        will = self._connect.will if self._accepted and self._connect else None
+        if will is None or self.holder is None or self._farewell:
             return
         scope = self.holder.scope
-        left = packets.left_behind(will)
         try:
-            self._around.capture.take(self._id, scope, left)
+            self._around.capture.take(self._id, scope, packets.left_behind(will))
         except NoRoom:
             self._around.capture.miss(scope, will.topic)
 
@@ -148,7 +145,8 @@ class Client:
         """For the large packet whose beginning has come; what was taken counts until the broker has it."""
         size = self._reader.wanted
         if size > SMALL:
-            if not self._place.take(self._reader.count, size):
+            token = self.holder.scope.number if self.holder else 0
+            if not self._place.take(self._reader.count, size, token):
                 self._down.pause("room")
         elif not (self._up and self._up.waiting > FULL):
             self._place.give_back()
@@ -170,6 +168,8 @@ class Client:
             self._publish(packet)
         elif packet.kind == packets.SUBSCRIBE:
             self._subscribe(packet)
+        elif packet.kind == packets.UNSUBSCRIBE:
+            self._unsubscribe(packet)
         elif packet.kind == packets.PUBREL and self._was_refused(packet):
             self._to_client(packets.unknown_pubrel(packets.packet_id_of(packet.body)))
         elif packet.kind in _NOT_FORWARDED:
@@ -197,8 +197,11 @@ class Client:
         self._connect = asked._replace(user=None, password=None)
         self.holder = holder
         self._assigned = "" if asked.client_id else f"gate-{os.urandom(8).hex()}"
-        self._id = f"{holder.digest[:16]}-{holder.scope.mark()}-{asked.client_id or self._assigned}"
-        if not self._admits(self):
+        self._name = asked.client_id or self._assigned
+        self._id = f"{holder.digest[:16]}-{holder.scope.mark()}-{self._name}"
+        if self._admits(self):
+            self._session = self._around.sessions.open(holder.digest, self._id, asked)
+        if self._session is None:
             self._turn_away(asked.level, packets.QUOTA_EXCEEDED)
             return
         self._reader.limit = self._around.largest
@@ -236,11 +239,10 @@ class Client:
         return True
 
     def _may_publish(self, message: Publish) -> bool:
-        connect, holder = self._signed_in()
+        _, holder = self._signed_in()
         response = message.response_topic
-        name = connect.client_id or self._assigned
         return may_publish(holder.scope, message.topic) and (
-            response is None or may_be_answered_at(holder.scope, response, name)
+            response is None or may_be_answered_at(holder.scope, response, self._name)
         )
 
     def _refuse(self, message: Publish, reason: int) -> None:
@@ -280,16 +282,20 @@ class Client:
     def _subscribe(self, packet: Packet) -> None:
         connect, holder = self._signed_in()
         asked = packets.read_subscribe(packet.body, connect.level)
-        name = connect.client_id or self._assigned
-        allowed = [may_subscribe(holder.scope, topic, name) for topic, _ in asked.filters]
-        if all(allowed):
-            self._to_broker(packet.raw)
+        allowed = [may_subscribe(holder.scope, topic, self._name) for topic, _ in asked.filters]
+        more = [topic for (topic, _), may in zip(asked.filters, allowed, strict=True) if may]
+        if self._session and not self._around.sessions.add(holder.digest, self._session, more):
+            self.end(packets.QUOTA_EXCEEDED)
             return
-        if any(allowed):
-            self._to_broker(self._partial.ask(asked, allowed, connect.level))
-            return
-        codes = [refusal_of(connect.level)] * len(allowed)
-        self._to_client(packets.suback(asked.packet_id, connect.level, codes))
+        to_broker, to_client = self._partial.ask(asked, allowed, connect.level)
+        self._to_broker(to_broker)
+        self._to_client(to_client)
+
+    def _unsubscribe(self, packet: Packet) -> None:
+        connect, _ = self._signed_in()
+        if self._session:
+            self._session.filters -= set(packets.read_unsubscribe(packet.body, connect.level))
+        self._to_broker(packet.raw)
 
     def _signed_in(self) -> tuple[Connect, Holder]:
         if self._connect is None or self.holder is None:
@@ -303,22 +309,18 @@ class Client:
     # From the broker
 
     def _arrived(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            self._at_door = True
         if self._ended or not self._down.open:
-            self._give_back(sock)
+            if sock is not None:
+                sock.close()
+                self._around.broker.through()
             return
         connect, _ = self._signed_in()
         if sock is None:
             self._turn_away(connect.level, packets.UNAVAILABLE)
             return
         self._up = Stream(sock, self._around.loop, self._heard, self._broker_gone)
+        self._at_door = True
         self._up.send(packets.connect(connect, self._id))
-
-    def _give_back(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            sock.close()
-            self._leave_door()
 
     def _leave_door(self) -> None:
         self._at_door = False
@@ -326,11 +328,14 @@ class Client:
 
     def _broker_gone(self) -> None:
         if self._at_door:
-            # It ended before it had greeted us. Another comes, perhaps in time.
+            # It ended before it had greeted us, and another comes, perhaps in time; or it does not take what this one asks.
             self._leave_door()
-            self._up = None
-            self._passage = Passage()
-            self._around.broker.enter(HOLD_SECONDS, self._arrived)
+            self._up, self._passage = None, Passage()
+            self._tries -= 1
+            if self._tries:
+                self._around.broker.enter(HOLD_SECONDS, self._arrived)
+            else:
+                self._arrived(None)
             return
         # It takes what it writes from now on for sent: it is heard until it has noticed.
         self._up = None
@@ -350,14 +355,16 @@ class Client:
 
     def _relieve_client(self) -> None:
         up = self._up
-        if up and self._down.when_relieved(lambda: up.resume("client")):
+        if up and self._down.when_relieved(lambda: up.resume("client"), SLOWEST):
             up.pause("client")
 
     def _answer(self, part: Packet | bytes) -> None:
         if isinstance(part, bytes):
             self._down.send(part)
             if self._passage.between:
-                self._say_what_waited()
+                for raw in self._between:
+                    self._down.send(raw)
+                self._between.clear()
         elif not self._accepted:
             self._greet(part)
         elif part.kind in (packets.PUBACK, packets.PUBREC):
@@ -389,8 +396,3 @@ class Client:
             self._down.send(raw)
         else:
             self._between.append(raw)
-
-    def _say_what_waited(self) -> None:
-        for raw in self._between:
-            self._down.send(raw)
-        self._between.clear()

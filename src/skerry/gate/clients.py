@@ -9,13 +9,14 @@ from collections.abc import Callable
 from skerry.gate import packets
 from skerry.gate.client import SIGN_IN_SECONDS, Client
 from skerry.gate.journal import SHARE
+from skerry.gate.strangers import Strangers
 from skerry.gate.surroundings import Surroundings
 
 MOST = 450
 """Of those that have signed in; of one token as many as twice what all of them leave free, 300 of one alone."""
 
-_MOST_STRANGERS = 256
-_PATIENCE_WITH_STRANGERS = 1.0
+MOST_STRANGERS = 512
+"""Of those that have not signed in yet."""
 
 
 class Clients:
@@ -24,30 +25,19 @@ class Clients:
     def __init__(self, around: Surroundings, monotonic: Callable[[], float]) -> None:
         self.on_change: Callable[[], object] = lambda: None
         self._around = around
-        self._monotonic = monotonic
-        self._strangers: dict[Client, float] = {}
+        self._strangers = Strangers(MOST_STRANGERS, SIGN_IN_SECONDS, around.loop, monotonic)
         self._known: set[Client] = set()
         self._of_token: Counter[str] = Counter()
 
     def __len__(self) -> int:
         return len(self._known)
 
-    def has_room(self) -> bool:
-        """Whether one more may connect; makes room at the cost of who has connected longest without signing in."""
-        if len(self._strangers) < _MOST_STRANGERS:
-            return True
-        oldest, since = next(iter(self._strangers.items()))
-        if self._monotonic() - since < _PATIENCE_WITH_STRANGERS:
-            return False
-        oldest.end(packets.UNAVAILABLE)
-        return True
-
     def welcome(self, sock: socket.socket) -> None:
-        """A connection has been accepted."""
+        """A connection has been accepted. Raises OSError if it is gone, or nothing more can be watched."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        address = str(sock.getpeername()[0])
         client = Client(sock, self._around, self.admits, self.left)
-        self._strangers[client] = self._monotonic()
-        self._around.loop.later(SIGN_IN_SECONDS, lambda: self._too_late(client))
+        self._strangers.enter(client, address, lambda: client.end(packets.UNAVAILABLE))
 
     def admits(self, client: Client) -> bool:
         """Whether there is room for one more with its token; it is counted then."""
@@ -56,7 +46,7 @@ class Clients:
         digest = client.holder.digest
         if self._of_token[digest] + 1 > SHARE * (MOST - len(self._known) - 1):
             return False
-        del self._strangers[client]
+        self._strangers.leave(client)
         self._known.add(client)
         self._of_token[digest] += 1
         self.on_change()
@@ -64,7 +54,7 @@ class Clients:
 
     def left(self, client: Client) -> None:
         """A client is gone."""
-        self._strangers.pop(client, None)
+        self._strangers.leave(client)
         if client in self._known and client.holder:
             self._known.remove(client)
             self._of_token[client.holder.digest] -= 1
@@ -89,7 +79,3 @@ class Clients:
                 client.rescope(scope)
             else:
                 client.end(packets.NOT_AUTHORIZED)
-
-    def _too_late(self, client: Client) -> None:
-        if client in self._strangers:
-            client.end(packets.UNAVAILABLE)

@@ -28,6 +28,7 @@ from skerry.gate import VERSION
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
 from skerry.gate.journal import Journal
+from skerry.gate.listeners import accept
 from skerry.gate.records import NamedTuple
 from skerry.gate.tokens import Tokens
 from skerry.gate.voice import Fate, Voice
@@ -60,15 +61,11 @@ class Control:
         self._told = 0
         self._telling = False
         self._listener = _listen(path)
-        loop.watch(self._listener.fileno(), self._accept)
+        accept(self._listener, loop, self._welcome)
         parts.capture.on_taken = self._news
         parts.clients.on_change = self._news
 
-    def _accept(self) -> None:
-        try:
-            sock, _ = self._listener.accept()
-        except OSError:
-            return
+    def _welcome(self, sock: socket.socket) -> None:
         Connection(sock, self._loop, self._handle, self._gone)
 
     def _gone(self, connection: Connection) -> None:

@@ -12,6 +12,7 @@ _PAUSE = 0.05
 """Between two looks for a listener that is away."""
 
 Arrived = Callable[[socket.socket | None], object]
+"""Raises OSError for a socket that it cannot take: then it is called with None."""
 
 
 class Door:
@@ -53,7 +54,13 @@ class Door:
             if sock is None:
                 break
             self._inside += 1
-            self._waiting.popleft()[1](sock)
+            _, arrived = self._waiting.popleft()
+            try:
+                arrived(sock)
+            except OSError:
+                sock.close()
+                self._inside -= 1
+                arrived(None)
         self._give_up()
         if self._waiting and not self._looking:
             self._looking = True

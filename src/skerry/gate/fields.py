@@ -16,6 +16,9 @@ _LONG = frozenset((0x03, 0x08, 0x09, 0x12, 0x15, 0x16, 0x1A, 0x1C, 0x1F))
 _VARIABLE = 0x0B
 _PAIR = 0x26
 
+MOST_PROPERTIES = 64 * 1024
+"""Bytes: each property is looked at, and they can be small and many."""
+
 
 class Fields:
     """Reads one packet's fields in order. Every method raises Malformed where too little is left."""
@@ -71,7 +74,11 @@ class Fields:
 
     def property_bytes(self) -> bytes:
         """The properties, without their length; `properties_of` takes them apart."""
-        properties = self._take(self.integer())
+        if (size := self.integer()) > MOST_PROPERTIES:
+            raise Malformed(
+                f"its properties have {size} bytes, at most {MOST_PROPERTIES} are taken"
+            )
+        properties = self._take(size)
         for _ in properties_of(properties):
             pass
         return properties

@@ -114,11 +114,11 @@ class Journal:
             if self._fd < 0 or self._written + size > self._file_size:
                 self._next_file()
             self._write(size, head + fixed + name, payload)
-        except OSError as error:
+        except (OSError, MemoryError) as error:
             raise NoRoom from error
+        self.last = n
         self._held[token] += size
         self._held_here[token] += size
-        self.last = n
         return n
 
     def discard(self, n: int) -> None:
@@ -199,7 +199,7 @@ class Journal:
                     (head[done:], payload) if done < len(head) else (payload[done - len(head) :],)
                 )
                 done += os.writev(self._fd, rest)
-        except OSError:
+        except (OSError, MemoryError):
             os.ftruncate(self._fd, at)
             os.lseek(self._fd, at, os.SEEK_SET)
             raise

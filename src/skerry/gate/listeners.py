@@ -29,7 +29,6 @@ class Service(NamedTuple):
     """What is offered at a port. `welcome` raises OSError for a connection that it has not taken."""
 
     port: int
-    has_room: Callable[[], bool]
     welcome: Callable[[socket.socket], object]
 
 
@@ -57,46 +56,50 @@ class Listeners:
 
     def _open(self, host: str) -> None:
         opened: list[socket.socket] = []
+        watched: list[socket.socket] = []
         try:
             opened.extend(_listener(host, service.port) for service in self._services)
+            for sock, service in zip(opened, self._services, strict=True):
+                accept(sock, self._loop, service.welcome)
+                watched.append(sock)
         except OSError:
-            for sock in opened:
+            self._close(watched)
+            for sock in opened[len(watched) :]:
                 sock.close()
             raise
         self._hosts[host] = opened
-        for sock, service in zip(opened, self._services, strict=True):
-            self._watch(sock, service)
-
-    def _watch(self, sock: socket.socket, service: Service) -> None:
-        def come() -> None:
-            for _ in range(_AT_ONCE):
-                if sock.fileno() < 0:
-                    return
-                try:
-                    accepted = sock.accept()[0] if service.has_room() else None
-                except BlockingIOError:
-                    return  # nobody is left
-                except OSError:
-                    accepted = None  # the peer gave up, or descriptors are short
-                if accepted is None:
-                    self._loop.when_readable(sock.fileno(), None)
-                    self._loop.later(_PAUSE, again)
-                    return
-                try:
-                    service.welcome(accepted)
-                except OSError:
-                    accepted.close()  # it is gone already
-
-        def again() -> None:
-            if sock.fileno() >= 0:
-                self._loop.when_readable(sock.fileno(), come)
-
-        self._loop.watch(sock.fileno(), come)
 
     def _close(self, socks: Sequence[socket.socket]) -> None:
         for sock in socks:
             self._loop.forget(sock.fileno())
             sock.close()
+
+
+def accept(sock: socket.socket, loop: Loop, welcome: Callable[[socket.socket], object]) -> None:
+    """Has whoever connects to a listening socket welcomed, as `Service`, until it is closed. Raises OSError."""
+
+    def come() -> None:
+        for _ in range(_AT_ONCE):
+            if sock.fileno() < 0:
+                return
+            try:
+                accepted = sock.accept()[0]
+            except BlockingIOError:
+                return  # nobody is left
+            except OSError:  # the peer gave up, or descriptors or memory are short
+                loop.when_readable(sock.fileno(), None)
+                loop.later(_PAUSE, again)
+                return
+            try:
+                welcome(accepted)
+            except OSError:
+                accepted.close()  # it is gone already, or nothing more can be watched
+
+    def again() -> None:
+        if sock.fileno() >= 0:
+            loop.when_readable(sock.fileno(), come)
+
+    loop.watch(sock.fileno(), come)
 
 
 def _checked(host: str) -> str:

@@ -23,6 +23,7 @@ from skerry.gate.journal import Journal
 from skerry.gate.listeners import Listeners, Service
 from skerry.gate.records import NamedTuple
 from skerry.gate.room import BESIDE_LARGEST, Room
+from skerry.gate.sessions import Sessions
 from skerry.gate.splice import Splices
 from skerry.gate.surroundings import Surroundings
 from skerry.gate.tokens import Tokens
@@ -106,16 +107,18 @@ def _gate(options: Options, loop: Loop) -> Parts:
         )
     broker = Door(f"{options.run}/broker", loop, time.monotonic, _AT_BROKER)
     room = Room(options.largest + BESIDE_LARGEST, loop)
+    sessions = Sessions(time.monotonic)
     clients = Clients(
-        Surroundings(loop, tokens, capture, broker, room, options.largest), time.monotonic
+        Surroundings(loop, tokens, capture, broker, room, sessions, options.largest),
+        time.monotonic,
     )
     agent = Door(f"{options.run}/rest", loop, time.monotonic, _AT_AGENT)
     splices = Splices(loop, agent, time.monotonic, tokens)
     listeners = Listeners(
         loop,
         [
-            Service(options.mqtt_port, clients.has_room, clients.welcome),
-            Service(options.rest_port, splices.has_room, splices.welcome),
+            Service(options.mqtt_port, clients.welcome),
+            Service(options.rest_port, splices.welcome),
         ],
     )
     parts = Parts(tokens, clients, capture, journal, Voice(loop, broker), listeners.listen)

@@ -27,6 +27,8 @@ _TOPIC_ALIAS_MAXIMUM = 0x22
 _ASSIGNED_CLIENT_ID = 0x12
 _AUTH_METHOD = 0x15
 _LONGEST_HEADER = 5
+LONGEST_OTHER = 64 * 1024
+"""Bytes of a packet that is no PUBLISH: many small fields take long to look at, and no client needs so many."""
 _NO_SUBSCRIBERS = b"\x10"
 
 
@@ -103,8 +105,10 @@ class Reader:
         buffer += data
         while (head := head_of(buffer, 0)) is not None:
             size = head[0] + head[1]
-            if size > self.limit:
-                raise Malformed(f"a packet has {size} bytes, at most {self.limit} are taken")
+            is_message = buffer[0] >> 4 == PUBLISH
+            limit = self.limit if is_message else min(self.limit, LONGEST_OTHER)
+            if size > limit:
+                raise Malformed(f"a packet has {size} bytes, at most {limit} are taken")
             if len(buffer) < size:
                 return
             raw = bytes(memoryview(buffer)[:size])
@@ -287,6 +291,18 @@ def read_subscribe(body: bytes, level: int) -> Subscribe:
     if not filters or not packet_id:
         raise Malformed("a SUBSCRIBE names nothing, or has no packet id")
     return Subscribe(packet_id, properties, tuple(filters))
+
+
+def read_unsubscribe(body: bytes, level: int) -> list[str]:
+    """The filters of an UNSUBSCRIBE. Raises Malformed."""
+    fields = Fields(body)
+    fields.two()
+    if level == 5:
+        fields.property_bytes()
+    filters = []
+    while fields.left:
+        filters.append(fields.text())
+    return filters
 
 
 def subscribe(asked: Subscribe, level: int) -> bytes:

@@ -3,8 +3,8 @@
 A request waits until somebody answers at that socket. Once it has been passed on it is not passed on again, for it may
 have been done: a connection that ends in the middle of a request is answered with 502.
 
-Nobody takes the connections of others: who has not sent a whole head makes room, after a second or at the latest after
-ten, and costs the agent nothing; the others have a share by their token, without one by their address. The rest of a
+Nobody takes the connections of others: who has not sent a whole head makes room (`strangers`), at the latest after ten
+seconds, and costs the agent nothing; the others have a share by their token, without one by their address. The rest of a
 request, and reading the answer, is bounded by the agent (`kit.reception`) and by `IDLE_SECONDS`.
 """
 
@@ -18,6 +18,7 @@ from skerry.gate import REQUESTS
 from skerry.gate.digests import sha256
 from skerry.gate.door import Door
 from skerry.gate.journal import SHARE
+from skerry.gate.strangers import Strangers
 from skerry.gate.streams import Stream
 from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop
@@ -25,10 +26,9 @@ from skerry.keeper.loop import Loop
 HOLD_SECONDS = 20.0
 IDLE_SECONDS = 120.0
 HEAD_SECONDS = 10.0
-MOST_SILENT = 64
+MOST_SILENT = 256
 """Connections whose first request has no whole head yet."""
 
-_PATIENCE_WITH_SILENT = 1.0
 _RESTING = 5.0
 """Seconds without a byte after which a connection makes room for another one of the same client's."""
 
@@ -57,37 +57,23 @@ class Splices:
         self.agent = agent
         self.monotonic = monotonic
         self._tokens = tokens
-        self._silent: dict[Splice, None] = {}
+        self._silent = Strangers(MOST_SILENT, HEAD_SECONDS, loop, monotonic)
         self._splices: dict[Splice, str] = {}
         """By whose they are."""
         self._of: Counter[str] = Counter()
         self._looking = False
 
-    def has_room(self) -> bool:
-        """Whether one more may connect; makes room at the cost of who has been silent longest."""
-        if len(self._silent) < MOST_SILENT:
-            return True
-        oldest = next(iter(self._silent))
-        if oldest.rested < _PATIENCE_WITH_SILENT:
-            return False
-        oldest.end_late()
-        return True
-
     def welcome(self, sock: socket.socket) -> None:
-        """A connection has been accepted."""
+        """A connection has been accepted. Raises OSError if it is gone, or nothing more can be watched."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         splice = Splice(sock, self)
-        self._silent[splice] = None
-        self.loop.later(HEAD_SECONDS, lambda: self._too_late(splice))
-        if not self._looking:
-            self._looking = True
-            self.loop.later(IDLE_SECONDS / 4, self._look)
+        self._silent.enter(splice, splice.address, splice.end_late)
 
-    def admits(self, splice: Splice, head: bytes, address: str) -> bool:
+    def admits(self, splice: Splice, head: bytes) -> bool:
         """Whether there is room for one more of whoever sends that head; it is counted then."""
         token = _token_of(head)
         digest = sha256(token) if token else ""
-        client = digest if self._tokens.scope_of(digest) else address
+        client = digest if self._tokens.scope_of(digest) else splice.address
         if not self._has_share(client):
             resting = (
                 each
@@ -98,14 +84,17 @@ class Splices:
                 oldest.end()
         if not self._has_share(client):
             return False
-        del self._silent[splice]
+        self._silent.leave(splice)
         self._splices[splice] = client
         self._of[client] += 1
+        if not self._looking:
+            self._looking = True
+            self.loop.later(IDLE_SECONDS / 4, self._look)
         return True
 
     def left(self, splice: Splice) -> None:
         """It is gone."""
-        self._silent.pop(splice, None)
+        self._silent.leave(splice)
         if (client := self._splices.pop(splice, None)) is not None:
             self._of[client] -= 1
             self._of += Counter()  # forgets who has none
@@ -114,14 +103,10 @@ class Splices:
         left = REQUESTS - len(self._splices) - 1
         return self._of[client] + 1 <= SHARE * left
 
-    def _too_late(self, splice: Splice) -> None:
-        if splice in self._silent:
-            splice.end_late()
-
     def _look(self) -> None:
         for splice in list(self._splices):
             splice.end_if_idle()
-        self._looking = bool(self._splices or self._silent)
+        self._looking = bool(self._splices)
         if self._looking:
             self.loop.later(IDLE_SECONDS / 4, self._look)
 
@@ -131,7 +116,7 @@ class Splice:
 
     def __init__(self, sock: socket.socket, splices: Splices) -> None:
         self._splices = splices
-        self._address = str(sock.getpeername()[0])
+        self.address = str(sock.getpeername()[0])
         self._client = Stream(sock, splices.loop, self._asked, self.end)
         self._agent: Stream | None = None
         self._first = bytearray()
@@ -183,7 +168,7 @@ class Splice:
         if not end:
             if len(self._first) >= _HEAD:
                 self._say(431, _LONG)
-        elif self._splices.admits(self, bytes(self._first[:end]), self._address):
+        elif self._splices.admits(self, bytes(self._first[:end])):
             self._entering = self._unanswered = True
             self._active = self._splices.monotonic()
             self._splices.agent.enter(HOLD_SECONDS, self._arrived)
@@ -191,16 +176,16 @@ class Splice:
             self._say(503, _CROWDED, "Retry-After: 2\r\n")
 
     def _arrived(self, sock: socket.socket | None) -> None:
-        if sock is not None:
-            self._splices.agent.through()
         if not self._client.open:
             if sock is not None:
                 sock.close()
+                self._splices.agent.through()
             return
         if sock is None:
             self._say(503, _UNAVAILABLE, "Retry-After: 2\r\n")
             return
         self._agent = Stream(sock, self._splices.loop, self._answered, self._agent_gone)
+        self._splices.agent.through()
         first, self._first = bytes(self._first), bytearray()
         self._asked(first)
         self._client.resume("agent")

@@ -6,6 +6,7 @@ from skerry.gate.capture import Capture
 from skerry.gate.door import Door
 from skerry.gate.records import NamedTuple
 from skerry.gate.room import Room
+from skerry.gate.sessions import Sessions
 from skerry.gate.tokens import Tokens
 from skerry.keeper.loop import Loop
 
@@ -18,4 +19,5 @@ class Surroundings(NamedTuple):
     capture: Capture
     broker: Door
     room: Room
+    sessions: Sessions
     largest: int

@@ -80,14 +80,15 @@ class Voice:
         self._broker.enter(_PATIENCE, self._arrived)
 
     def _arrived(self, sock: socket.socket | None) -> None:
-        self._entering = False
         if sock is None:
+            self._entering = False
             waiting, self._waiting = self._waiting, deque()
             for said in waiting:
                 said.done(Fate("the broker is away"))
             return
         self._passage = Passage()
         self._stream = Stream(sock, self._loop, self._heard, self._lost)
+        self._entering = False
         self._stream.send(packets.connect(_OURS, "skerry-node"))
 
     def _heard(self, data: bytes) -> None:

@@ -133,7 +133,10 @@ class Keeper:
             sock, _ = self._listener.accept()
         except OSError:
             return  # the peer gave up, or descriptors are short and the next turn tries again
-        Connection(sock, self._loop, self._requests.handle, self._requests.forget)
+        try:
+            Connection(sock, self._loop, self._requests.handle, self._requests.forget)
+        except OSError:
+            sock.close()  # nothing more can be watched; the agent comes again
 
     def _stop(self, _number: int, _frame: object) -> None:
         self._stopping = True

@@ -54,6 +54,36 @@ class Tasks:
             task.cancel()
 
 
+class Background:
+    """Tasks that run on beside their owner, until they end or the owner closes them. Their failures are their own affair."""
+
+    def __init__(self) -> None:
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, work: Coroutine[Any, Any, None], *, name: str) -> None:
+        """Runs work from the next turn of the loop on."""
+        self.keep(asyncio.create_task(work, name=name))
+
+    def keep(self, task: asyncio.Task[None]) -> None:
+        """Takes over a task that was begun elsewhere."""
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def ended(self) -> None:
+        """Returns when all that run now have ended."""
+        if self._running:
+            await asyncio.wait(self._running)
+
+    async def close(self) -> None:
+        """Cancels all, and returns when they have ended. Raises what one of them fails with meanwhile."""
+        tasks = list(self._running)
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
 async def in_thread(work: Callable[[], T]) -> T:
     """Runs `work` in a thread and returns when it has ended, also when cancelled.
 

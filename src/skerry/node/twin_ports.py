@@ -7,6 +7,7 @@ Real implementations: `broker.link` (Publish), `twins.alerts` (Alerts), `twins.c
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
@@ -80,6 +81,13 @@ class Alerts(Protocol):
         ...
 
 
+class Written(msgspec.Struct, frozen=True):
+    """Where a container writes on this device: its layer (None: its engine does not say), and volumes of the engine's."""
+
+    layer: Path | None = None
+    volumes: tuple[Path, ...] = ()
+
+
 class Grant(msgspec.Struct, frozen=True):
     """What an instance may speak for. `role` is «driver», «worker» or «node»; `prefix` that of its topics."""
 
@@ -151,6 +159,10 @@ class EdgeOrders(Protocol):
         ...
 
 
+FORGOTTEN = "address"
+"""In the place of a video device: an address that nobody knows any more until its file can be read again."""
+
+
 class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
@@ -169,7 +181,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     signed_in: bool = False
 
     def video_device(self, twin: str) -> str:
-        """What a camera's driver is to open; empty: nothing is said."""
+        """What a camera's driver is to open; empty: nothing is said. FORGOTTEN: nobody can tell now."""
         return self.video_devices.get(twin, self.video_devices.get("", ""))
 
     def __repr__(self) -> str:

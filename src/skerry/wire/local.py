@@ -356,10 +356,10 @@ class WorkerChange(msgspec.Struct, frozen=True):
 
 
 class WorkerRestart(msgspec.Struct, frozen=True):
-    """A restart and why: which files, which exit, or who."""
+    """A restart and why: which files, which exit, who, or what has changed."""
 
     at: int
-    cause: Literal["reload", "crash", "manual"]
+    cause: Literal["reload", "crash", "manual", "change"]
     detail: str
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 
 import msgspec
 
-from skerry.kit.errors import InvalidInput
+from skerry.core.cyberwave.json_objects import object_of
 
 _NUMBERED = re.compile(r"(?:/dev/video)?\d{1,9}", re.ASCII)
 _OF_THE_EDGE = ("uuid", "name", "fingerprint")
@@ -18,7 +18,7 @@ _OF_THE_EDGE = ("uuid", "name", "fingerprint")
 
 def edge_shown(text: bytes, twins: Collection[str]) -> bytes:
     """Raises InvalidInput for what is no JSON object."""
-    edge = _object(text)
+    edge = object_of(text)
     shown = {name: edge[name] for name in _OF_THE_EDGE if isinstance(edge.get(name), str)}
     metadata = edge.get("metadata")
     cameras = metadata.get("cameras") if isinstance(metadata, dict) else None
@@ -29,7 +29,7 @@ def edge_shown(text: bytes, twins: Collection[str]) -> bytes:
 
 def cameras_shown(text: bytes, twins: Collection[str]) -> bytes:
     """Raises InvalidInput for what is no JSON object."""
-    return msgspec.json.encode(_own(_object(text), twins))
+    return msgspec.json.encode(_own(object_of(text), twins))
 
 
 def _own(cameras: Mapping[str, object], twins: Collection[str]) -> dict[str, object]:
@@ -41,13 +41,3 @@ def _own(cameras: Mapping[str, object], twins: Collection[str]) -> dict[str, obj
     if isinstance(devices, dict):
         shown["twin_to_device"] = {twin: devices[twin] for twin in twins if twin in devices}
     return shown
-
-
-def _object(text: bytes) -> dict[str, object]:
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("is no JSON") from None
-    if not isinstance(found, dict):
-        raise InvalidInput("is no JSON object")
-    return found

@@ -104,8 +104,7 @@ def _driver(key: str, entry: object) -> Driver:
     image, command = entry.get("docker_image", ""), _words(key, "command", entry.get("command"))
     if not isinstance(image, str) or bool(image.strip()) == bool(command):
         raise InvalidInput(f"driver «{key}» has no «docker_image»")
-    if "\0" in image:
-        raise InvalidInput(f"driver «{key}»: «docker_image» has a NUL")
+    (image,) = _words(key, "docker_image", (image,))
     return Driver(key, image.strip(), _words(key, "params", entry.get("params")), command)
 
 

@@ -6,6 +6,7 @@ variable must not keep a device from serving its twins.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import Callable, Mapping
 
 import msgspec
@@ -88,7 +89,7 @@ def knobs_of(variables: Mapping[str, str]) -> Knobs:
         or read("CYBERWAVE_WORKER_CPU_PERCENT", percent),
         "worker_memory": read("CYBERWAVE_WORKER_MEMORY_MB", _mebibytes),
         "data_backend": read(_BACKEND, _backend),
-        "data_dir": read("CYBERWAVE_DATA_DIR", str),
+        "data_dir": read("CYBERWAVE_DATA_DIR", _directory),
         "router": read("ZENOH_ROUTER_ENABLED", is_true),
         "router_port": read("ZENOH_ROUTER_PORT", _whole(1, 65535)),
         "router_image": read("ZENOH_ROUTER_IMAGE", str),
@@ -166,7 +167,7 @@ def _rounds(text: str) -> float:
 
 
 def _mebibytes(text: str) -> int:
-    return _whole(4, 1 << 24)(text) * _MIB
+    return _whole(6, 1 << 24)(text) * _MIB
 
 
 def _level(text: str) -> str:
@@ -174,6 +175,13 @@ def _level(text: str) -> str:
     if word not in _LEVELS:
         raise InvalidInput(f"is none of {', '.join(_LEVELS)}")
     return word
+
+
+def _directory(text: str) -> str:
+    """An engine mounts nothing elsewhere."""
+    if not text.startswith("/") or posixpath.normpath(text).strip("/") == "":
+        raise InvalidInput("is no directory that begins with «/», or is «/» itself")
+    return text
 
 
 def _backend(text: str) -> str:

@@ -13,12 +13,17 @@ _CAMERA_MODELS = ("standard-cam", "realsense", "camera")
 
 def is_linked(twin: Body, fingerprint: str) -> bool:
     """Whether the twin says that the device of this fingerprint serves it; the newest shape that is there decides."""
+    return fingerprint in linked_devices(twin)
+
+
+def linked_devices(twin: Body) -> frozenset[str]:
+    """The fingerprints that `is_linked` holds for, of all there could be."""
     metadata = _object(twin.get("metadata"))
     configs = _object(metadata.get("edge_configs"))
     for holder in (metadata, configs):
-        if holder.get("edge_fingerprint"):
-            return bool(holder["edge_fingerprint"] == fingerprint)
-    return fingerprint in configs
+        if named := holder.get("edge_fingerprint"):
+            return frozenset({named}) if isinstance(named, str) else frozenset()
+    return frozenset(configs)
 
 
 def edge_config(twin: Body, fingerprint: str) -> Body:

@@ -9,6 +9,8 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Literal, NamedTuple
 
+from skerry.core.cyberwave.linking import linked_devices
+
 Body = Mapping[str, Any]
 Kind = Literal["twins", "alerts", "presence", "catalog"]
 
@@ -23,6 +25,7 @@ _KINDS: Mapping[str, Kind] = {
 
 SHARED_NAMES = frozenset({"assets", "environments"})
 """Entities that programs of other fleets may have for something else."""
+
 _PEOPLES = ("uuid", "asset_uuid", "environment_uuid", "attach_to_twin_uuid")
 """Fields of a twin by which it gets other drivers, or is another one."""
 
@@ -46,16 +49,6 @@ def guarded(entity: str) -> Guarded | None:
     if found is None:
         return None
     return Guarded(_KINDS[found[1]], f"twins_{entity.partition('_')[2]}")
-
-
-def linked_devices(twin: Body) -> frozenset[str]:
-    """The fingerprints that `linking.is_linked` holds for, of all there could be."""
-    metadata = _object(twin.get("metadata"))
-    configs = _object(metadata.get("edge_configs"))
-    for holder in (metadata, configs):
-        if named := holder.get("edge_fingerprint"):
-            return frozenset({named}) if isinstance(named, str) else frozenset()
-    return frozenset(configs)
 
 
 def twin_fault(held: Body, becomes: Body | None, fingerprint: str) -> str:

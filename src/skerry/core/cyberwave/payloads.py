@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from skerry.kit.clock import NS
-from skerry.wire.records import INT64, MAX_META_TEXT
+from skerry.wire.records import INT64, MAX_META_TEXT, MAX_TEXT
 
 _HOUR = 3600 * NS
 _JOINT = frozenset(("type", "joint_name", "joint_state", "source_type", "session_id", "timestamp"))
@@ -33,8 +33,17 @@ class Head(msgspec.Struct, frozen=True):
     rewritten: str | None = None
 
 
+class _Outline(msgspec.Struct, frozen=True):
+    """What a payload that becomes a file says of itself; all else in it is passed over."""
+
+    timestamp: msgspec.Raw = msgspec.Raw(b"null")
+    source_type: msgspec.Raw = msgspec.Raw(b"null")
+
+
 def head_of(payload: bytes) -> Head | None:
-    """None: it is no JSON."""
+    """None: it is no JSON. Of what is longer than a record may be, only time and source are looked for."""
+    if len(payload) > MAX_TEXT:
+        return _outline_of(payload)
     rewritten = None
     try:
         body = msgspec.json.decode(payload)
@@ -55,6 +64,21 @@ def head_of(payload: bytes) -> Head | None:
         _is_joint(body),
         rewritten,
     )
+
+
+def _outline_of(payload: bytes) -> Head | None:
+    """JSON may take thirty times its length in memory."""
+    try:
+        found = msgspec.json.decode(payload, type=_Outline)
+    except msgspec.ValidationError:
+        return Head()  # an array, or the like
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return Head(_short(found.timestamp), _word(_short(found.source_type)))
+
+
+def _short(text: msgspec.Raw) -> object:
+    return msgspec.json.decode(text) if len(bytes(text)) <= MAX_META_TEXT else None
 
 
 def text_of(payload: bytes, head: Head | None) -> str | None:

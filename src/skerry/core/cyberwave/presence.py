@@ -12,6 +12,9 @@ from skerry.kit.clock import NS
 STALE = 60 * NS
 """As long after its last word a driver counts as there."""
 
+LONGEST = 256 * 1024
+"""Bytes of an `edge_health`. JSON may take thirty times its length in memory, and anybody's driver publishes it."""
+
 _MOST_STREAMS = 64
 _LONGEST = 128
 
@@ -57,6 +60,8 @@ class Presence(msgspec.Struct, frozen=True):
 
 def presence_of(payload: bytes) -> Presence | None:
     """None: that is no `edge_health`."""
+    if len(payload) > LONGEST:
+        return None
     try:
         found = msgspec.json.decode(payload)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):

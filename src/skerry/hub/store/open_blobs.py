@@ -17,7 +17,7 @@ _OTHERS = 0o077
 
 
 def open_blobs(settings: HubSettings, kind: str, store: HubStore) -> Blobs:
-    """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused without the extra «s3».
+    """Blobs of one kind: a directory or prefix of that name. Raises InvalidInput, or Refused where others may read the key of an S3 server.
 
     Where the store is sealed, they are, too.
     """
@@ -26,14 +26,10 @@ def open_blobs(settings: HubSettings, kind: str, store: HubStore) -> Blobs:
         if store.keys is None:
             return BlobDirectory(directory, disk)
         return SealedBlobDirectory(directory, BlobKeys(store, kind), disk)
-    try:
-        from skerry.hub.store.s3_blobs import S3Blobs  # noqa: PLC0415 - only where it is wanted
-        from skerry.hub.store.s3_objects import Bucket, S3Objects  # noqa: PLC0415
-        from skerry.hub.store.sealed_s3_blobs import SealedS3Blobs  # noqa: PLC0415
-    except ModuleNotFoundError as error:
-        raise Refused(
-            "cannot keep blobs at an S3 server: the library is missing. Install it: pip install 'skerry[s3]'"
-        ) from error
+    from skerry.hub.store.s3_blobs import S3Blobs  # noqa: PLC0415 - only where it is wanted
+    from skerry.hub.store.s3_objects import Bucket, S3Objects  # noqa: PLC0415
+    from skerry.hub.store.sealed_s3_blobs import SealedS3Blobs  # noqa: PLC0415
+
     where = settings.blobs
     bucket, _, prefix = (where.url or "").removeprefix("s3://").partition("/")
     place = Bucket(

@@ -10,12 +10,12 @@ import logging
 
 from sqlalchemy import Connection, select
 
+from skerry.core.cyberwave.linking import is_linked
 from skerry.core.cyberwave.ownership import (
     SHARED_NAMES,
     Guarded,
     alert_fault,
     guarded,
-    linked_devices,
     twin_fault,
 )
 from skerry.core.merging import Version
@@ -90,7 +90,7 @@ class TwinGuard:
         found = shared.find(self._connection, self._found.twins, twin)
         if found is None or found.deleted or not self._fingerprint:
             return False
-        return self._fingerprint in linked_devices(_body(found.body))
+        return is_linked(_body(found.body), self._fingerprint)
 
 
 def _has_twins(connection: Connection) -> bool:

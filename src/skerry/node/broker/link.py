@@ -87,7 +87,8 @@ class GateLink:
                 tries += 1
                 if str(error) != said and tries >= _TRIES_IN_SILENCE:
                     said = str(error)
-                    log.warning("cannot reach the gate at %s: %s; trying on", self._run, error)
+                    cause = getattr(error, "strerror", None) or error
+                    log.warning("cannot reach the gate at %s: %s; trying on", self._run, cause)
             await self._clock.sleep(_AGAIN_SECONDS)
 
     async def captured(self) -> AsyncIterator[Captured]:

@@ -162,6 +162,7 @@ def has_own_memory(host: Mapping[str, Any]) -> bool:
 
 def _common(around: Surroundings) -> dict[str, str]:
     listen = around.device.get("ZENOH_LISTEN", "tcp/127.0.0.1:0")
+    said = around.device.get("ZENOH_MODE", "").strip().lower()
     return {
         "CYBERWAVE_EDGE_HOST_PLATFORM": around.system,
         "CYBERWAVE_BASE_URL": around.base_url,
@@ -171,8 +172,9 @@ def _common(around: Surroundings) -> dict[str, str]:
         "CYBERWAVE_ENVIRONMENT": around.environment,
         "CYBERWAVE_DATA_BACKEND": around.device.get("CYBERWAVE_DATA_BACKEND", "zenoh"),
         "ZENOH_CONNECT": _endpoints(around.router, around.device.get("ZENOH_CONNECT", "")),
-        # Peers speak with each other directly, and cannot from one network into another: clients have the router do it.
-        "ZENOH_MODE": "client" if around.router and around.is_apart else "",
+        # Peers speak with each other directly, and cannot from one network into another: clients have the router do it. And
+        # they look for each other on the device's own network, where anybody may answer: a device may have it otherwise.
+        "ZENOH_MODE": "client" if around.router and (around.is_apart or said == "client") else "",
         # Zenoh's own default is every interface of the device.
         "ZENOH_LISTEN": listen,
     }

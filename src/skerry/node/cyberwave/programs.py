@@ -26,16 +26,22 @@ from skerry.node.broker.link import HERE, GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
+from skerry.node.contracts.cyberwave_worker import WORKER_PREFIX
 from skerry.node.contracts.native import log_path
+from skerry.node.cyberwave.disk import Disks
 from skerry.node.cyberwave.engine import EngineQuestions
 from skerry.node.cyberwave.living import running_of
-from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
+from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits, shared_size
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.disk_watch import Bus, DiskWatch
+from skerry.node.drivers.launches import PREFIX
 from skerry.node.drivers.limits import controllers, limits_here, worker_limits
 from skerry.node.drivers.log_owners import LogOwners
 from skerry.node.drivers.room import DriverParts, DriverRoom
+from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.worker import WorkerPlaces, WorkerSources, WorkerWorkloads
+from skerry.node.drivers.worker_starts import gpu_problem
 from skerry.node.drivers.worker_watch import WatchSources, WorkerWatch
 from skerry.node.drivers.workflows import WorkflowFiles
 from skerry.node.log_tails import LogTails
@@ -47,7 +53,7 @@ from skerry.node.twins.rows import TwinStore
 from skerry.node.twins.syncing import FileSync
 from skerry.wire.cyberwave import TwinDriver
 from skerry.wire.data_bus import Ring
-from skerry.wire.workload import Assignment
+from skerry.wire.workload import Assignment, WorkloadStatus
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +102,8 @@ class Programs:
         self._root = parts.settings.data_dir.absolute() / "cyberwave"
         self._engine = EngineQuestions(parts.containers)
         self.bus = BusWorkloads(self._bus_plan(), parts.usual, zenoh=has_zenoh())
+        self._disk_alerts = Teller(twins.alerts, parts.host.clock, parts.host.chance)
+        self._disks = DiskWatch(self._around_disks(), self._disk_alerts, parts.host.clock)
         self.worker = self._worker()
         log_of = partial(log_path, parts.settings.data_dir)
         self.log_owners = LogOwners(log_of, parts.host.clock, RealDisk())
@@ -117,6 +125,8 @@ class Programs:
         self.room.follow(loops)
         loops.start(self._listen, name="addresses for containers")
         loops.start(self._follow_bus, name="data bus")
+        loops.start(self._disks.run, name="disks of drivers")
+        loops.start(self._disk_alerts.run, name="alerts of disks")
         loops.start(self._sweep, name="shared memory that is left")
         loops.start(
             partial(twins.workflows.follow, [twins.rows.changed]), name="workers of workflows"
@@ -164,11 +174,27 @@ class Programs:
             limits_here(
                 cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
             ),
+            cyberwave.driver_variables,
         )
 
     def _shared_memory(self) -> SharedMemory | None:
         place = self._gate.shared.memory
         return None if place is None else SharedMemory(place, locks=may_raise_limits())
+
+    def _around_disks(self) -> Disks:
+        shared, twins = self._gate.shared, self._twins
+        return Disks(
+            self._parts,
+            self._root,
+            twins.directory.path,
+            Bus(shared.bus, shared_size(self._parts.settings.cyberwave.shared_memory)),
+            lambda: {
+                name: one
+                for name, one in self._running().items()
+                if name.startswith((PREFIX, WORKER_PREFIX)) and one.local.recipe
+            },
+            twins.rows.uuids,
+        )
 
     def _bus_plan(self) -> BusPlan:
         knobs = knobs_of(self._twins.config().variables)
@@ -178,7 +204,7 @@ class Programs:
             knobs.router_port,
             str(self._gate.shared.bus) if knobs.data_backend == "filesystem" else "",
             channel_rules(settings.record),
-            Ring(sealed=self._parts.opened.cipher.seals),
+            Ring(size=settings.ring_size, sealed=self._parts.opened.cipher.seals),
         )
 
     async def _follow_bus(self) -> None:
@@ -234,6 +260,7 @@ class Programs:
             store=DriverStore(opened.writer, opened.reader),
             clock=parts.host.clock,
             disk=RealDisk(),
+            disks=self._disks,
             chance=parts.host.chance,
             beside=[self.worker],
         )
@@ -269,9 +296,11 @@ class Programs:
             workflows=lambda: twins.workflows.workflows,
             gpus=self._engine.has_gpus,
             image_problem=parts.containers.image_problem,
+            gpu_problem=lambda: gpu_problem(self._status_of_worker()),
             running=self._running,
             router=self.bus.endpoint,
             waits=lambda: self.room.order.workers or self._gate.link.unreached(HERE),
+            held=lambda: self._disks.held(worker_container(twins.config().environment)),
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),
         )
@@ -300,12 +329,18 @@ class Programs:
             twins.workflows.changed,
             parts.containers.changed,
             self.bus.told,
+            self._disks.changed,
             self._gate.link.changed,
+            parts.supervisor.news,
         ]
         return WorkerWorkloads(
             sources, places, self._gate.tokens, parts.usual, changes,
             disk=RealDisk(), clock=parts.host.clock,
         )  # fmt: skip
+
+    def _status_of_worker(self) -> WorkloadStatus | None:
+        statuses = self._parts.supervisor.statuses()
+        return next((one for one in statuses if one.workload in self.worker.names()), None)
 
     def _watch_of_worker(self) -> WorkerWatch:
         parts, twins = self._parts, self._twins

@@ -14,6 +14,7 @@ from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.tasks import Loops
 from skerry.node.drivers.device import Device, Served
+from skerry.node.drivers.disk_watch import DiskWatch
 from skerry.node.drivers.health import BootstrapHealth
 from skerry.node.drivers.launches import Launches
 from skerry.node.drivers.log_owners import LogOwners
@@ -40,7 +41,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     nobody is sent to one of them yet; empty: they may be. `running` are the
     assignments of the workloads as they were started. `barred` says why no driver may be started; empty: they may.
     `router` is the Zenoh router that is wanted. `beside` is restarted together with the drivers: ended before them,
-    started after them. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs, `owners` whose they are.
+    started after them. `disks` ends who fills one. `said` publishes the device's signs of life, `publish` all else; `tails` are the drivers' logs, `owners` whose they are.
     """
 
     served: Callable[[], Sequence[Served]]
@@ -67,6 +68,7 @@ class DriverParts(msgspec.Struct, frozen=True):
     store: DriverStore
     clock: Clock
     disk: Disk
+    disks: DiskWatch
     chance: random.Random
     beside: Sequence[Part] = ()
 
@@ -87,7 +89,7 @@ class DriverRoom:
         views = Views(device().views, device().directory, device().bus, parts.disk)
         launches = Launches(parts.usual, parts.tokens, views, parts.secrets_at, parts.owners.take)
         self.order = StartOrder(self._order_sources(), clock)
-        changes = [*parts.changes, self.watch.changed, self.order.told]
+        changes = [*parts.changes, self.watch.changed, self.order.told, parts.disks.changed]
         self.workloads = DriverWorkloads(self._sources(), launches, changes, clock)
         deeds = Deeds(
             parts.sync_files,
@@ -119,11 +121,12 @@ class DriverRoom:
         if held:
             self.workloads.refresh(twin)
         await self.watch.clear(twin)
-        return (
-            "its mark is taken away, and it is started"
-            if held
-            else "it was not flapping: it goes on"
-        )
+        released = self._parts.disks.release_twin(twin)
+        if held:
+            return "its mark is taken away, and it is started"
+        if released:
+            return "it was stopped for what it holds on the disk, and is started"
+        return "it was not flapping: it goes on"
 
     def follow(self, loops: Loops) -> None:
         """Starts them."""
@@ -148,7 +151,7 @@ class DriverRoom:
             parts.reach,
             parts.running,
             parts.barred,
-            self.watch.held,
+            lambda one: self.watch.held(one) or parts.disks.held(one.workload),
             lambda: self.order.drivers,
             lambda: self.order.problem,
             parts.unreached,
@@ -161,7 +164,7 @@ class DriverRoom:
             self.health.holds,
             parts.router,
             self._drivers,
-            self.watch.held,
+            lambda one: self.watch.held(one) or parts.disks.held(one.workload),
             parts.running,
             parts.statuses,
         )

@@ -65,10 +65,10 @@ class WorkerSources(msgspec.Struct, frozen=True):
     """Where what is wanted comes from.
 
     `twins` are those that this device serves, `workflows` those of its twins. `command` is what runs the workers on the
-    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `image_problem` is why an image
-    cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
+    device itself; empty: a container does. `gpus` asks the engine whether it can give any, `gpu_problem` is why it could not after
+    all, `image_problem` why an image cannot be had. `running` are the assignments of this device's workloads as they were started, by name. `barred` says why
     nothing may be started; empty: it may. `router` is the Zenoh router's endpoint on the device; empty: there is none.
-    `waits` says why the workers are not started yet; empty: they are.
+    `waits` says why the workers are not started yet, `held` why they are to be down; empty: they are, they are not.
     """
 
     config: Callable[[], DeviceConfig]
@@ -76,10 +76,12 @@ class WorkerSources(msgspec.Struct, frozen=True):
     workflows: Callable[[], Sequence[str]]
     gpus: Callable[[], Awaitable[bool]]
     image_problem: Callable[[str], str]
+    gpu_problem: Callable[[], str]
     running: Callable[[], Mapping[str, Assignment]]
     barred: Callable[[], str]
     router: Callable[[], str] = str
     waits: Callable[[], str] = str
+    held: Callable[[], str] = str
     command: tuple[str, ...] = ()
 
 
@@ -129,7 +131,8 @@ class WorkerWorkloads:
         self._disk = disk
         self._clock = clock
         self._wanted: Assignment | None = None
-        self._held = self._waits = ""
+        self._held = ""
+        self._told = "", ""
         self._refreshes = Refreshes(sources.running)
         self._bell = Bell()
         self._watch = DirectoryWatch(self._bell)
@@ -161,10 +164,11 @@ class WorkerWorkloads:
     def wanted(self) -> Sequence[Assignment]:
         if self._wanted is None:
             return []
+        held = self._held or self._sources.held()
         local = msgspec.structs.replace(
             self._wanted.local,
-            stopped=bool(self._held),
-            held=self._held,
+            stopped=bool(held),
+            held=held,
             waits=self._sources.waits(),  # as it is now: a look at scripts and engine may take a while
             refreshes=self._refreshes.of(self._wanted),
         )
@@ -232,9 +236,9 @@ class WorkerWorkloads:
         elif present and config.environment:
             wanted = await self._decided(config)
         self._renew_grants()
-        waits = self._sources.waits()
-        if (wanted, waits) != (self._wanted, self._waits):
-            self._wanted, self._waits = wanted, waits
+        told = self._sources.waits(), self._sources.held()
+        if (wanted, told) != (self._wanted, self._told):
+            self._wanted, self._told = wanted, told
             self.told.ring()
         return pause
 
@@ -249,6 +253,11 @@ class WorkerWorkloads:
                 self._gpu = await self._sources.gpus()
             except SkerryError:
                 return self._known(config) or self._assignment(config, gpu=False)
+        if self._gpu and (problem := self._sources.gpu_problem()):
+            log.warning(
+                "%s; the workers run without GPUs until the next start of everything", problem
+            )
+            self._gpu = False
         return self._assignment(config, gpu=self._gpu)
 
     def _known(self, config: DeviceConfig) -> Assignment | None:

@@ -27,6 +27,9 @@ _SHOWN = 300
 _BEFORE = 2 * NS
 """A file's time is that of the file system, which may lag a little."""
 
+_NO_GPU = ("could not select device driver", "nvidia-container-cli", "CDI device", "GPU vendor")
+"""Words of engines that have a runtime for GPUs, and no GPU or no driver for it."""
+
 State = Literal["none", "starting", "failed", "up"]
 
 
@@ -83,6 +86,12 @@ def read_progress(path: Path) -> Progress | None:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return None
     return replace(progress, written=found.st_mtime_ns)
+
+
+def gpu_problem(status: WorkloadStatus | None) -> str:
+    """Why an engine that knows of GPUs could not give any; empty: that is not what the worker lacks."""
+    message = status.message if status is not None and _CANNOT in status.message else ""
+    return message if any(words in message for words in _NO_GPU) else ""
 
 
 def judge(

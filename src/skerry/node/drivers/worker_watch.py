@@ -105,7 +105,8 @@ class WorkerWatch:
             if group is None or not twins:
                 continue
             topic = f"{self._sources.prefix()}cyberwave/twin/{twins[0]}/worker_health"
-            payload = msgspec.json.encode(health_of(group, self._clock.wall_ns()))
+            is_up = self._start.state == "up"
+            payload = msgspec.json.encode(health_of(group, self._clock.wall_ns(), is_up=is_up))
             try:
                 await self._publish.publish(topic, payload, 0)
             except SkerryError as error:
@@ -173,8 +174,8 @@ class WorkerWatch:
                 await self._alerts.resolve_kind(twin, kind)
 
 
-def health_of(group: WorkerStatus, now: int) -> dict[str, object]:
-    """The documented message about a worker; `now` in ns since 1970."""
+def health_of(group: WorkerStatus, now: int, *, is_up: bool) -> dict[str, object]:
+    """The documented message about a worker; `now` in ns since 1970. `is_up`: its program has said that it is ready."""
     status = group.status
     runs = status.phase == "running"
     started = group.started_at if runs else None
@@ -182,7 +183,7 @@ def health_of(group: WorkerStatus, now: int) -> dict[str, object]:
         "container_name": status.workload,
         "container_status": "running" if runs else "exited",
         "is_healthy": runs and status.ready,
-        "is_ready": status.ready,
+        "is_ready": runs and status.ready and is_up,
         "restart_count": len(group.restarts),
         "recent_restarts": group.automatic,
         "circuit_breaker_tripped": group.suspended_until is not None or status.phase == "tripped",

@@ -23,7 +23,7 @@ SQL = read_queries(Path(__file__).with_name("workers.sql"))
 KEPT_RESTARTS = 200
 """Of each group."""
 
-Cause = Literal["reload", "crash", "manual"]
+Cause = Literal["reload", "crash", "manual", "change"]
 
 
 class Scripts(msgspec.Struct, frozen=True):

@@ -28,6 +28,9 @@ LISTENS_WITHIN = 15.0
 ANSWERS_WITHIN = 30.0
 """Seconds for which an answer is waited for."""
 
+LONGEST_ANSWER = 256 * 1024
+"""Bytes of an answer that are read; JSON may take thirty times its length in memory."""
+
 _AGAIN = 0.5
 _REFUSALS = frozenset({"rejected", "denied", "timeout", "error", "failed"})
 _AGREEMENTS = frozenset(
@@ -151,6 +154,8 @@ class TwinCommands:
 
 
 def _told(answer: bytes) -> Told:
+    if len(answer) > LONGEST_ANSWER:
+        return Told(f"its driver answered with {len(answer)} bytes, which are too many to be read")
     said = _object(answer)
     if said is None:
         return Told(f"its driver answered with {len(answer)} bytes that are no JSON object")
@@ -164,6 +169,8 @@ def _told(answer: bytes) -> Told:
 
 
 def _object(payload: bytes) -> Body | None:
+    if len(payload) > LONGEST_ANSWER:
+        return None
     try:
         return decoded(payload)
     except InvalidInput:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from skerry.core.cyberwave.json_objects import Object
 from skerry.core.cyberwave.names import is_fingerprint, is_uuid
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput
@@ -29,8 +29,6 @@ _SERIAL = "serial:"
 EVERY_OTHER = ""
 """Among the devices by twin: the one of twins that have none of their own."""
 
-Object = Mapping[str, Any]
-
 
 class Credentials(msgspec.Struct, frozen=True):
     """credentials.json. `overrides` are images by twin; `faults` what of it cannot be used."""
@@ -42,17 +40,6 @@ class Credentials(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Credentials({sorted(self.variables)})"
-
-
-def object_of(text: bytes) -> Object:
-    """The JSON object in a file. Raises InvalidInput."""
-    try:
-        found = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        raise InvalidInput("is no JSON") from None
-    if not isinstance(found, dict):
-        raise InvalidInput("is no JSON object")
-    return found
 
 
 def variables_in(given: Mapping[str, str]) -> dict[str, str]:

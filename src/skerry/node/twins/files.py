@@ -19,6 +19,9 @@ from skerry.kit.errors import InvalidInput, Refused
 MAX_FILE = 4 * 1024 * 1024
 """Bytes that are read of a file: four times what a row may have."""
 
+MOST_PARTS = 50_000
+"""Objects and lists in a file, each of which takes thirty times its length in the agent's memory."""
+
 _ENDING = ".json"
 
 Stamp = tuple[int, int, int]
@@ -63,7 +66,7 @@ class TwinFiles:
         return None if stat.S_ISDIR(found.st_mode) else _stamp(found)
 
     def read(self, uuid: str) -> Seen | None:
-        """The file as it is now; None as of `stamp`. Raises Refused for what is no file, or too large a one; OSError."""
+        """The file as it is now; None as of `stamp`. Raises Refused for what is no file, or too large a one, in words that follow its path; OSError."""
         path = self.path(uuid)
         if self.stamp(uuid) is None:
             return None
@@ -71,13 +74,19 @@ class TwinFiles:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if path.is_symlink():
+                raise Refused("it is a link, which is not followed. Remove it") from error
+            raise
         with os.fdopen(fd, "rb") as file:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                raise Refused(f"{path} is no file. Remove it")
+                raise Refused("it is no file. Remove it")
             text = file.read(MAX_FILE + 1)
         if len(text) > MAX_FILE:
-            raise Refused(f"{path} has more than {MAX_FILE} bytes. Make it shorter")
+            raise Refused(f"it has more than {MAX_FILE} bytes. Make it shorter")
+        if text.count(b"{") + text.count(b"[") > MOST_PARTS:
+            raise Refused(f"it has more than {MOST_PARTS} objects and lists. Make it shorter")
         return Seen(text, _stamp(found))
 
     def write(self, uuid: str, text: bytes, over: Stamp | None) -> bool:

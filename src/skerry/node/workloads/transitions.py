@@ -33,6 +33,14 @@ _STOPPING: dict[StopReason, str] = {
     "not-ready": "it was not ready in time",
 }
 
+_STOP = "stopping: "
+
+_CHANGES = {
+    f"{_STOP}{_STOPPING['changed']}": "its spec or models have changed",
+    f"{_STOP}{_STOPPING['held']}": "everything of this device's own is started anew",
+}
+"""Why a worker group is stopped, by what is said of it, only to start again with nobody having asked for that."""
+
 
 class Moment(msgspec.Struct, frozen=True):
     """One reading of the clock."""
@@ -156,7 +164,7 @@ def stopping(actual: ActualWorkload, reason: StopReason, moment: Moment) -> Actu
     lock = None if actual.instance is None else actual.instance.lock
     held_up = lock is not None and lock.until > moment.monotonic
     ignored = "; its update lock does not hold that up" if held_up else ""
-    return stopping_because(actual, f"stopping: {_STOPPING[reason]}{ignored}", moment)
+    return stopping_because(actual, f"{_STOP}{_STOPPING[reason]}{ignored}", moment)
 
 
 def stopping_because(actual: ActualWorkload, message: str, moment: Moment) -> ActualWorkload:
@@ -248,7 +256,7 @@ def rebooted(actual: ActualWorkload, moment: Moment) -> ActualWorkload:
 def noted_restart(
     old: ActualWorkload | None, new: ActualWorkload, moment: Moment
 ) -> PastRestart | None:
-    """What a worker group's history gets when `new` follows `old`: restarts by the policy, or asked for at the hub.
+    """What a worker group's history gets when `new` follows `old`: restarts by the policy, asked for at the hub, or for a change.
 
     Those that are asked for at the device are noted with the wish (`workers.intents`).
     """
@@ -260,6 +268,10 @@ def noted_restart(
     if new.starts > max(old.starts, 1):
         cause = old.message if new.exit is None else f"ended: {new.exit}"
         return _restart("crash", cause, moment)
+    if new.phase == "stopping" != old.phase and (
+        why := _CHANGES.get(new.message.partition(";")[0])
+    ):
+        return _restart("change", why, moment)
     return None
 
 

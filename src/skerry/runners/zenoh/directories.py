@@ -16,13 +16,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from skerry.runners.zenoh.arrivals import Arrivals
 from skerry.runners.zenoh.endings import say
 from skerry.runners.zenoh.keys import expression_of, includes, key_of
 from skerry.runners.zenoh.last import Heard
 from skerry.runners.zenoh.rules import MAX_CHANNELS
 
 BUSY, QUIET = 0.02, 0.2
-"""Seconds between two looks, while samples come and after `_STILL` seconds without one."""
+"""Seconds between two looks, while samples come and, at most, after `_STILL` seconds without one."""
 
 _STILL = 2.0
 _RING = 100
@@ -63,7 +64,7 @@ class Directories:
 
     def follow(self) -> None:
         """For ever. What was there before is not told."""
-        quiet_since = time.monotonic()
+        quiet_since, arrivals = time.monotonic(), Arrivals()
         while True:
             try:
                 if self.look(time.time_ns()):  # noqa: TID251 - kit.clock needs asyncio
@@ -73,8 +74,14 @@ class Directories:
                 if str(error) != self._said:
                     self._said = str(error)
                     say(f"cannot read samples in {self._root}: {error}")
-            still = time.monotonic() - quiet_since > _STILL
-            time.sleep(QUIET if still else BUSY)
+            if time.monotonic() - quiet_since > _STILL:
+                arrivals.wait(self.watched(), QUIET)
+            else:
+                time.sleep(BUSY)
+
+    def watched(self) -> list[Path]:
+        """Where something new would be."""
+        return [self._root, *(self._root / name for name in self._channels)]
 
     def look(self, now: int) -> bool:
         """Tells what is new; whether there was anything. Raises OSError."""

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 _ENDS = (signal.SIGTERM, signal.SIGINT)
 
+_LOOK_EVERY = 0.25
+"""Seconds between two looks whether an address of a container network has come."""
+
 
 def main() -> NoReturn:
     """Does what the arguments say, as `node.bus.router.command` makes them."""
@@ -44,10 +47,25 @@ def _run(recording: str, port: str = "", *hosts: str) -> int:
 
         heard = assembly.start(recording)
     router = _router(int(port), hosts, heard) if port else None
-    signal.sigwait(_ENDS)
+    moved = False
+    if router and hosts:
+        moved = _has_moved(router)
+    else:
+        signal.sigwait(_ENDS)
     if router:
         router.close()
+    if moved:
+        say("an address of a container network has come: the router begins anew")
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     return 0
+
+
+def _has_moved(router: Router) -> bool:
+    """Waits until it is told to end, or has to begin anew."""
+    while signal.sigtimedwait(_ENDS, _LOOK_EVERY) is None:
+        if router.has_moved():
+            return True
+    return False
 
 
 def _router(port: int, hosts: Sequence[str], heard: Heard) -> Router:

@@ -8,11 +8,12 @@ queryables, ours is not, and Zenoh asks the best one.
 from __future__ import annotations
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import zenoh
 
 from skerry.runners.zenoh.endings import say
+from skerry.runners.zenoh.interfaces import Place, place_of
 from skerry.runners.zenoh.last import Heard, LastBytes
 
 EVERY = "cw/*/data/**"
@@ -22,14 +23,19 @@ MAX_MESSAGE = 64 * 1024 * 1024
 """Zenoh's own limit is 1 GiB, which one program could have the router hold in memory."""
 
 _TRY_AGAIN = "retry_period_init_ms=100;retry_period_max_ms=1000;exit_on_failure=false"
-"""An address of a container network may come later, with its first container, and must not keep the others waiting."""
+"""Somebody else's address is to keep none of the others waiting."""
 
 
-def settings(port: int, hosts: Sequence[str]) -> dict[str, str]:
-    """The session's configuration, in JSON5. It listens at the loopback and where it was told, and looks for nobody."""
-    more = [host for host in hosts if host != LOOPBACK]
+def settings(port: int, places: Mapping[str, Place]) -> dict[str, str]:
+    """The session's configuration, in JSON5: it looks for nobody.
+
+    It listens at the loopback and at these addresses, at each for its own interface alone.
+    """
     here = f"tcp/{LOOPBACK}:{port}"
-    endpoints = [here, *(f"tcp/{_host(h)}:{port}#{_TRY_AGAIN}" for h in more)]
+    more = [
+        f"tcp/{_host(host)}:{port}#{_TRY_AGAIN};iface={name}" for host, (name, _) in places.items()
+    ]
+    endpoints = [here, *more]
     return {
         "mode": "'router'",
         "listen/endpoints": repr(endpoints),
@@ -45,12 +51,17 @@ def settings(port: int, hosts: Sequence[str]) -> dict[str, str]:
 
 
 class Router:
-    """Open from the start; `heard` is called with key and bytes of each sample, in a thread of Zenoh's."""
+    """Open from the start; `heard` is called with key and bytes of each sample, in a thread of Zenoh's.
+
+    It listens at those of `hosts` that the device has; `has_moved` says whether it has others by now.
+    """
 
     def __init__(self, port: int, hosts: Sequence[str], last: LastBytes, heard: Heard) -> None:
         """Raises OSError when it cannot listen at the loopback."""
         config = zenoh.Config()
-        for name, value in settings(port, hosts).items():
+        self._hosts = [host for host in hosts if host != LOOPBACK]
+        self._places = self._found()
+        for name, value in settings(port, self._places).items():
             config.insert_json5(name, value)
         try:
             _check_free(port)
@@ -61,6 +72,14 @@ class Router:
         self._heard = heard
         self._queryable = self._session.declare_queryable(EVERY, self._answer, complete=False)
         self._subscriber = self._session.declare_subscriber(EVERY, self._sample)
+
+    def has_moved(self) -> bool:
+        """Whether an address has come, or is on an interface that was made anew: who listens there hears nobody."""
+        return any(self._places.get(host) != place for host, place in self._found().items())
+
+    def _found(self) -> dict[str, Place]:
+        places = {host: place_of(host) for host in self._hosts}
+        return {host: place for host, place in places.items() if place is not None}
 
     def close(self) -> None:
         """Says goodbye to all peers."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from skerry.kit.bell import Bell
 from skerry.node.ports import InstanceNews, RunningInstance
+from skerry.node.twin_ports import Written
 from skerry.wire.workload import Assignment
 
 if TYPE_CHECKING:
@@ -102,6 +103,26 @@ class LazyContainers:
         )
 
         return await gateway(self._room().runtime.engine, network)
+
+    async def written(self, instance: str) -> Written:
+        """Where the container of an instance writes; raises Transient, Refused; see `containers.written`."""
+        from skerry.node.workloads.runtimes.containers.written import (  # noqa: PLC0415 - most nodes never ask
+            written,
+        )
+
+        runtime = self._room().runtime
+        container = runtime.container(instance)
+        return await written(runtime.engine, container) if container else Written()
+
+    async def layer_size(self, instance: str) -> int:
+        """Bytes of its layer by the engine's count; raises Transient, Refused."""
+        from skerry.node.workloads.runtimes.containers.written import (  # noqa: PLC0415 - as above
+            layer_size,
+        )
+
+        runtime = self._room().runtime
+        container = runtime.container(instance)
+        return await layer_size(runtime.engine, container) if container else 0
 
     async def close(self) -> None:
         if self.opened is not None:

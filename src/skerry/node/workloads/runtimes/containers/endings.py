@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.clock import Clock
+from skerry.kit.tasks import Background
 from skerry.node.ports import InstanceExit
 from skerry.node.workloads.runtimes.containers.answers import Container
 from skerry.node.workloads.runtimes.containers.creation import exit_of
@@ -49,7 +49,7 @@ class Endings:
         self._clock = clock
         self._chance = chance
         self._follow = follow
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def watch(self, held: Held, pid: int, start_time: int) -> None:
         """The kernel tells the end of the first process sooner than any engine, and before its group is removed."""
@@ -75,7 +75,7 @@ class Endings:
         """It has ended for good; the engine is asked how."""
         if not held.ended:
             held.ended = True
-            self._start(self._tell(held), f"end of {held.instance}")
+            self._background.start(self._tell(held), name=f"end of {held.instance}")
 
     def begin_unknown(self, held: Held) -> None:
         """It has ended, and the engine does not have it any more."""
@@ -87,26 +87,15 @@ class Endings:
         if not held.ended:
             held.reason = reason
             held.news.ring()
-            self._start(self._stop(held), f"stop of {held.instance}")
+            self._background.start(self._stop(held), name=f"stop of {held.instance}")
 
     async def told(self) -> None:
         """Returns when every end that has begun is told."""
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await self._background.ended()
 
     async def close(self) -> None:
         """Tells no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
-        task = asyncio.create_task(work, name=name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        await self._background.close()
 
     async def _tell(self, held: Held) -> None:
         found = await as_it_ended(self._engine, held, self._clock, self._chance)

@@ -7,17 +7,22 @@ count. Neither does it after a stop that was asked for, which has to be said in 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import random
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 
 from skerry.kit.backoff import Backoff
 from skerry.kit.bell import Bell
 from skerry.kit.clock import Clock
+from skerry.kit.tasks import Background
 from skerry.node.ports import EngineRestart, ProcessIdentity
 from skerry.node.workloads.runtimes.containers.answers import Container
 from skerry.node.workloads.runtimes.containers.creation import exit_of
-from skerry.node.workloads.runtimes.containers.engine import Engine, EngineGone, EngineRefusal
+from skerry.node.workloads.runtimes.containers.engine import (
+    NO_ROOM,
+    Engine,
+    EngineGone,
+    EngineRefusal,
+)
 from skerry.node.workloads.runtimes.containers.held import Fate, Held, fate_of
 from skerry.node.workloads.runtimes.identity import identify, lives
 from skerry.wire.workload import Exit
@@ -61,7 +66,7 @@ class Restarts:
         self._take_up = take_up
         self._end = end
         self._health = health
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._background = Background()
 
     def follow(self, held: Held) -> None:
         """Its first process has ended, as far as is known."""
@@ -69,7 +74,7 @@ class Restarts:
         if not held.followed:
             held.followed = True
             self._health.ring()
-            self._start(self._follow(held), f"restart of {held.instance}")
+            self._background.start(self._follow(held), name=f"restart of {held.instance}")
 
     def tell_count(self, held: Held, found: Container) -> None:
         """How often it was started again while nobody watched."""
@@ -86,35 +91,31 @@ class Restarts:
             await self._stop(held)
         else:
             if not is_podman:
-                await self._engine.never_restart(held.container)
+                await self._never_restart(held.container)
             await self._engine.kill(held.container, name)
         held.news.ring()
 
     async def close(self) -> None:
         """Follows no more."""
-        tasks = list(self._tasks)
-        for task in tasks:
-            task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await self._background.close()
+
+    async def _never_restart(self, container: str) -> None:
+        """On a full disk Docker cannot write that down. What was killed by its API it does not start again as long as it lives."""
+        try:
+            await self._engine.never_restart(container)
+        except EngineRefusal as refusal:
+            if NO_ROOM not in str(refusal):
+                raise
 
     async def _stop(self, held: Held) -> None:
         """Podman starts one again that ends of any other signal, unless it was told to stop it. It answers at its end."""
-        order = asyncio.create_task(self._engine.stop(held.container, _AT_LEISURE))
+        stop = self._engine.stop(held.container, _AT_LEISURE)
+        order = asyncio.create_task(stop, name=f"stop of {held.instance}")
         await asyncio.wait({order}, timeout=_HEARD)
         if order.done():
             order.result()
         else:
-            self._keep(order, f"stop of {held.instance}")
-
-    def _start(self, work: Coroutine[None, None, None], name: str) -> None:
-        self._keep(asyncio.create_task(work), name)
-
-    def _keep(self, task: asyncio.Task[None], name: str) -> None:
-        task.set_name(name)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            self._background.keep(order)
 
     async def _follow(self, held: Held) -> None:
         tries, down = 0, False

@@ -306,7 +306,7 @@ class ContainerRuntime:
                 await self._follow()
             except (EngineGone, EngineRefusal) as error:
                 if not self.problem:
-                    log.warning("%s; its containers are shown as they were", error)
+                    log.warning("containers are shown as they were: %s", error)
                 self.problem = str(error)
             failures = failures + 1 if self._seen == before else 1
             await self._clock.sleep(_RETRY.delay(failures, self._chance))
