@@ -47,7 +47,7 @@ class Wishes:
     def offline_for(self) -> float | None:
         return self.offline()
 
-    def stop_all(self) -> bool:
+    def stop_all(self, workload: str) -> bool:  # noqa: ARG002 - here nothing serves others
         return self.stopping
 
     def want(self, *assignments: Assignment) -> None:

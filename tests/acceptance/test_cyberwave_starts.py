@@ -32,7 +32,7 @@ pytestmark = pytest.mark.timeout(180)
 Json = Mapping[str, Any]
 
 LIFE = """
-import os, pathlib, signal, sys, time
+import os, pathlib, signal, socket, sys, time
 driver = pathlib.Path(sys.argv[1] + ".driver")
 def say(word):
     with open(sys.argv[1], "a") as file:
@@ -42,7 +42,9 @@ def end(*_):
     if sys.argv[2] == "driver":
         driver.unlink()
     time.sleep(0.3)  # who does not wait for its end is overtaken
-    say("has ended")
+    with socket.socket() as gate:
+        gone = gate.connect_ex(("127.0.0.1", int(os.environ["CYBERWAVE_MQTT_PORT"])))
+    say("has ended after the gate" if gone else "has ended")
     sys.exit(0)
 signal.signal(15, end)
 while sys.argv[2] == "worker" and not driver.exists():
@@ -140,6 +142,7 @@ async def test_drivers_are_started_when_the_device_is_heard_of_and_workers_after
         await story.goes("broker is started", "driver is started", "worker is started")
         assert await starts_in_order(site, arm)
         await site.power_off()
+        assert {"driver has ended", "worker has ended"} <= {*story.lines}
 
 
 async def test_a_restart_ends_workers_first_and_starts_them_last(short_dir: Path) -> None:

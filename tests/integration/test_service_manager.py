@@ -102,8 +102,9 @@ async def test_a_node_is_ready_when_it_answers_and_says_when_it_stops(
 async def test_a_hub_is_ready_when_it_answers_and_says_when_it_stops(
     tmp_path: Path, address: Path, manager: Listener
 ) -> None:
-    listen = f"127.0.0.1:{free_port()}"
-    words = ("hub", "run", "--data-dir", str(tmp_path / "h"), "--listen", listen)
+    listen, for_nodes = (f"127.0.0.1:{free_port()}" for _ in range(2))
+    ports = ("--listen", listen, "--nodes-listen", for_nodes)
+    words = ("hub", "run", "--data-dir", str(tmp_path / "h"), *ports)
     async with service(address, "skerry.cli.main", *words) as process:
         await manager.told("READY=1")
         async with hub_api(f"http://{listen}", tmp_path / "h" / "admin.token") as api:

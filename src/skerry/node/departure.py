@@ -64,10 +64,19 @@ class Departure:
         self._audit = audit
         self._unheeded = ""
 
+    async def end_all(self) -> None:
+        """Nothing is wanted from now on; returns when nothing runs.
+
+        What serves others ends after them: drivers whose broker ends first wait for it with their own end.
+        """
+        self._desired.ask_stop_all(services=False)
+        await self._supervisor.all_ended(but=self._desired.serves)
+        self._desired.ask_stop_all(services=True)
+        await self._supervisor.all_ended()
+
     async def end_workloads(self) -> None:
         """Nothing is wanted from now on; returns when nothing runs and, if it listens, the hub knows."""
-        self._desired.ask_stop_all()
-        await self._supervisor.all_ended()
+        await self.end_all()
         with contextlib.suppress(TimeoutError):  # the rest is on the disk
             async with asyncio.timeout(LAST_WORDS):
                 await self._supervisor.all_reported()
@@ -137,8 +146,7 @@ class Departure:
         """Ends what runs, then the agent, for ever. The mark is durable; what will not end does not keep the rest from it."""
         try:
             async with asyncio.timeout(ENDING):
-                self._desired.ask_stop_all()
-                await self._supervisor.all_ended()
+                await self.end_all()
                 await self._runtime.shut_down()
         except TimeoutError:
             self._note(f"what ran here had not ended after {ENDING:.0f} s")

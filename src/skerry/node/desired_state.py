@@ -79,7 +79,7 @@ class StoredDesired:
         self._link = link
         self._clock = clock
         self._prepare = prepare
-        self._stop_all = False
+        self._stops = self._stops_services = False
         self._outage: _Outage | None = None
         self._specs: dict[str, WorkloadSpec] = {}
         self._unread: dict[str, str] = {}
@@ -173,16 +173,20 @@ class StoredDesired:
             self._outage = _Outage(status.since, self._clock)
         return self._outage.seconds()
 
-    def stop_all(self) -> bool:
-        return self._stop_all
+    def stop_all(self, workload: str) -> bool:
+        return self._stops_services or (self._stops and not self.serves(workload))
+
+    def serves(self, workload: str) -> bool:
+        """Whether it is there for what else the device runs, as the broker is for drivers."""
+        return self._device.is_local(workload)
 
     def remark(self, workload: str) -> str:
         told = self._unread.get(workload, "")
         return "; ".join(filter(None, (told, *(part.remark(workload) for part in self._local))))
 
-    def ask_stop_all(self) -> None:
-        """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node."""
-        self._stop_all = True
+    def ask_stop_all(self, *, services: bool) -> None:
+        """`skerry node stop --workloads`: from now on nothing is wanted, until the next start of the node; `services`: nor what serves others."""
+        self._stops, self._stops_services = True, services
         self.changed.ring()
 
     def _amended(self, wish: Assignment) -> Assignment:

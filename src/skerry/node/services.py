@@ -314,8 +314,7 @@ class Node:
 
     async def stop(self, request: StopRequest) -> None:
         if request.workloads:
-            self.desired.ask_stop_all()
-            await self.supervisor.all_ended()
+            await self.departure.end_all()
             await self.runtime.shut_down()
             with contextlib.suppress(TimeoutError):  # the rest is on the disk
                 async with asyncio.timeout(LAST_WORDS):

@@ -51,8 +51,8 @@ class Desired(Protocol):
         """Seconds since the hub was lost; None: it is there, or the node has none."""
         ...
 
-    def stop_all(self) -> bool:
-        """Whether `skerry node stop --workloads` was asked of this agent."""
+    def stop_all(self, workload: str) -> bool:
+        """Whether `skerry node stop --workloads` was asked of this agent, and it is this workload's turn."""
         ...
 
     def remark(self, workload: str) -> str:
@@ -141,10 +141,13 @@ class Supervisor:
         """Ends an instance that is over a limit; its restart policy judges that as a failure."""
         self._board.exceeds(excess)
 
-    async def all_ended(self) -> None:
-        """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`."""
+    async def all_ended(self, but: Callable[[str], bool] = lambda _: False) -> None:
+        """Returns when no instance lives or is being made and every exit is acknowledged; for use after `stop_all`.
+
+        Workloads for which `but` holds may live.
+        """
         seen = self._board.news.count
-        while not self._is_quiet():
+        while not self._is_quiet(but):
             seen = await self._board.news.after(seen)
 
     async def all_reported(self) -> None:
@@ -153,10 +156,10 @@ class Supervisor:
         while self._board.unreported:
             seen = await self._board.news.after(seen)
 
-    def _is_quiet(self) -> bool:
+    def _is_quiet(self, but: Callable[[str], bool]) -> bool:
         board = self._board
-        living = any(one.instances for one in board.actual.values())
-        resting = all(unit.resting for unit in self._units.values())
+        living = any(one.instances for name, one in board.actual.items() if not but(name))
+        resting = all(unit.resting for name, unit in self._units.items() if not but(name))
         return board.attached and resting and not living and not board.unacknowledged
 
     async def _end_earlier_boots(self) -> None:
@@ -250,7 +253,7 @@ class Supervisor:
             self._tools.moment(),
             desired.offline_for(),
             remark=desired.remark(workload),
-            stop_all=desired.stop_all(),
+            stop_all=desired.stop_all(workload),
         )
 
     async def _heed_needs(self) -> None:
