@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import os
 import subprocess
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.cyberwave_sdk import FIXTURES, PYTHON
 from tests.gate_rig import MOSQUITTO
 from tests.ports import free_port
 
-_PATIENCE = 60.0
+_PATIENCE = 120.0
 
 
 class DataBus:
@@ -53,16 +54,23 @@ class DataBus:
             self._wait(lambda: self._phase() == "ready" and process.poll() is None, log)
             yield log
 
-    def film(self, frames: int, between: float, seen: Path) -> Mapping[str, Any]:
-        """A camera's whole life; it ends once the workers have printed its last frame, or have had a second for it."""
+    def film(
+        self, frames: int, heard: Callable[[int], bool], between: float = 0
+    ) -> Mapping[str, Any]:
+        """A camera's whole life; it ends once so many frames were `heard` by the workers.
+
+        Without seconds between them each frame comes when the one before was heard.
+        """
         log = self.directory / "camera.log"
         words = [PYTHON, FIXTURES / "camera.py", str(frames), str(between)]
         with self._running(log, words) as process:
             assert process.stdin
-            self._wait(lambda: "copied" in log.read_text(), log)
-            until = time.monotonic() + 1.0
-            while f'"n": {frames - 1}' not in seen.read_text() and time.monotonic() < until:
-                time.sleep(0.01)
+            if not between:
+                for n in range(frames):
+                    self._wait(functools.partial(heard, n + 1), log)
+                    process.stdin.write(b"\n")
+                    process.stdin.flush()
+            self._wait(lambda: heard(frames) and "copied" in log.read_text(), log)
             process.stdin.write(b"\n")
             process.stdin.flush()
             process.wait(timeout=_PATIENCE)

@@ -63,8 +63,6 @@ def _write(path: Path, sdk: Sdk) -> None:
             if name not in there and not file.name.startswith("ld-linux"):
                 there.add(name)
                 image.add(file.resolve(), name)
-        for file in _compiled(Path(sys.base_prefix, "lib", Path(library).name)):
-            image.add(file, f"usr/{file.relative_to(sys.base_prefix)}", recursive=False)
         image.add(FIXTURES, "fixtures")
 
 
@@ -73,13 +71,4 @@ def _files(packages: Path) -> list[Path]:
         path
         for path in packages.rglob("*")
         if path.is_file() and not _LEFT_OUT & set(path.relative_to(packages).parts)
-    ]
-
-
-def _compiled(library: Path) -> list[Path]:
-    """What this machine has compiled of the standard library: a container would do it again at each start."""
-    return [
-        path
-        for path in library.rglob(f"__pycache__/*.{sys.implementation.cache_tag}.pyc")
-        if "site-packages" not in path.parts and "test" not in path.parts
     ]

@@ -41,8 +41,9 @@ PYTHON_CHANGES = "".join(
 )
 """For `import_image`: what the Python of `image_archive` needs in order to run."""
 _START_WITHIN = 30.0
-_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages", "__pycache__"}
+_LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages"}
 _LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
+_COMPILED = f".{sys.implementation.cache_tag}.pyc"
 
 _PODMAN_SETTINGS = """\
 [network]
@@ -301,11 +302,13 @@ def image_archive() -> bytes:
 
 
 def _standard_library(library: Path) -> list[Path]:
+    """With what this machine has compiled of it: a container would do it again at each start."""
     found = []
     for path in library.rglob("*"):
         parts = path.relative_to(library).parts
         left_out = _LEFT_OUT & set(parts) or parts[0].startswith("config-")
-        if path.is_file() and not left_out and path.suffix not in {".pyc", ".a"}:
+        of_others = path.suffix == ".pyc" and not path.name.endswith(_COMPILED)
+        if path.is_file() and not left_out and not of_others and path.suffix != ".a":
             found.append(path)
     return found
 

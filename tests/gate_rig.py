@@ -56,6 +56,7 @@ class GateRig(Closes):
         self.journal = memory / "journal"
         self.limit = limit
         self.largest = 32 * 1024 * 1024
+        self.broker_memory = 224 * 1024 * 1024
         self.mqtt_port, self.rest_port = free_port(), free_port()
         self.gate: subprocess.Popen[bytes] | None = None
         self.broker: subprocess.Popen[bytes] | None = None
@@ -99,7 +100,8 @@ class GateRig(Closes):
 
     def start_broker(self) -> None:
         conf = self.run / "mosquitto.conf"
-        conf.write_text(mosquitto_conf(self.run / "broker", getpass.getuser(), self.largest))
+        own = (getpass.getuser(), self.largest, self.broker_memory)
+        conf.write_text(mosquitto_conf(self.run / "broker", *own))
         self.broker = subprocess.Popen(broker_command(Path(MOSQUITTO), self.run))
         until(self._answers, "the broker listens")
 

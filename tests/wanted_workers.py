@@ -42,7 +42,7 @@ class Site:
         self.problems: dict[str, str] = {}
         self.gpu_problem = ""
         self.running: Mapping[str, Assignment] = {}
-        self.barred = self.waits = ""
+        self.barred = self.waits = self.held = ""
         self.limits = DriverLimits()
         self.command: tuple[str, ...] = ()
         self.bell = Bell()
@@ -62,6 +62,7 @@ class Site:
             running=lambda: self.running,
             barred=lambda: self.barred,
             waits=lambda: self.waits,
+            held=lambda: self.held,
             command=self.command,
         )
         places = WorkerPlaces(

@@ -69,6 +69,22 @@ async def test_case_47_the_router_is_there_first_and_containers_of_any_network_s
             assert "cyberwave-zenoh" not in str(await site.site.hub.rows("*"))
 
 
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    "engine", ["docker", pytest.param("podman", marks=pytest.mark.soak)], indirect=True
+)
+async def test_containers_of_drivers_share_memory(short_dir: Path, sdk_engine: TestEngine) -> None:
+    """Each has a /dev/shm of its own but for the node. IPC_LOCK: so that it is shown also where nobody may raise a container's limit for locked memory."""
+    own = ("-e", "ZENOH_SHARED_MEMORY=true", "--cap-add", "IPC_LOCK", "-e", "FIXTURE=sharing.py")
+    async with routed(short_dir) as (site, _):
+        with_engine(site.node, sdk_engine)
+        one, other = await site.join({"name": "one"}, {"name": "other"})
+        await site.change_twin(one, _neighbour("one", other, *own))
+        await site.change_twin(other, _neighbour("other", one, *own))
+        for twin in (one, other):
+            await site.tells(site.driver(twin), shm=True)
+
+
 def _neighbour(name: str, of: str, *params: str) -> Json:
     entry = {
         "docker_image": SDK_IMAGE,

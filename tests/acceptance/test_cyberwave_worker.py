@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import time
 from collections.abc import AsyncIterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,9 @@ from skerry.testing.waiting import eventually
 from skerry.wire.local import WorkerStatus
 
 pytestmark = pytest.mark.timeout(180)
+
+PAUSE = 10 * 10**9
+"""Nanoseconds between two restarts, at least (case 41)."""
 
 SLEEPS = ("/bin/sh", "-c", "echo up; sleep 1000")
 
@@ -178,7 +183,7 @@ async def test_cases_43_and_45_a_container_has_its_limits_and_its_end_is_noticed
         found = inspected(sdk_engine, name)
         host = found["HostConfig"]
         assert (host["CpuPeriod"], host["CpuQuota"]) == (100_000, 150_000)
-        assert host["Memory"] == 512 << 20
+        assert (host["Memory"], host["PidsLimit"]) == (512 << 20, 4096)
         assert host["NetworkMode"] == "host"
         pid = (await site.node.pids())[name]
         inside = {path.name for path in Path(f"/proc/{pid}/root/dev/shm").iterdir()}
@@ -198,7 +203,7 @@ async def test_cases_43_and_45_a_container_has_its_limits_and_its_end_is_noticed
         status, body = ask(sdk_engine.socket, "POST", f"/v1.40/containers/{name}/kill")
         assert status == 204, body
         exited = f"worker {name} exited by itself"
-        await eventually(lambda: exited in site.node.log.read_text(), "it is noticed", 20)
+        await eventually(lambda: exited in site.node.log.read_text(), "it is noticed", 60)
         await eventually(
             lambda: site_log(site, name).count("script True") == 2, "it runs again", 60
         )
@@ -333,10 +338,12 @@ async def test_case_41_five_quick_edits_are_two_restarts(short_dir: Path) -> Non
         for edit in range(2, 6):
             await asyncio.sleep(1.0)  # as rsync writes
             add_script(site, text=str(edit))
+        last = time.time_ns()
         await eventually(lambda: said(site, "texts")[-1] == "5", "the last state is loaded", 60)
-        assert said(site, "texts") == ["0", "1", "5"]
         listed = await shell.run("worker", "status", "--output", "json")
         [found] = msgspec.json.decode(listed.out, type=list[WorkerStatus])
         times = [one.at for one in reversed(found.restarts)]
-        [first, second] = times
-        assert second - first >= 10 * 10**9
+        assert all(later - earlier >= PAUSE for earlier, later in pairwise(times))
+        # Edits of more than ten seconds, on a busy machine, are a reason for a third.
+        assert len(times) == 2 or last - times[0] > PAUSE
+        assert len(said(site, "texts")) == 1 + len(times)

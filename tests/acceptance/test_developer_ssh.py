@@ -6,14 +6,17 @@ import asyncio
 import contextlib
 import sqlite3
 import subprocess
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import load_ssh_private_key
 from tests.installation import installation
+from tests.leftovers import leftovers
 from tests.namespace import namespace, reachable_from
 from tests.shell import Shell
 from tests.ssh_site import Site
@@ -26,24 +29,40 @@ EVERY_TWO_SECONDS = "access: {tunnel_idle: 8s}\n"
 """Settings of a hub that looks so often whether who is in may stay."""
 
 
-@pytest.fixture
-async def site(
-    tidy_dir: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
-) -> AsyncIterator[Site]:
-    """A parameter, if there is one, is the hub's settings."""
-    home = tidy_dir / "home"
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+
+@contextlib.asynccontextmanager
+async def set_up_in(directory: Path, settings: str = "") -> AsyncIterator[Site]:
+    home = directory / "home"
     home.mkdir()
-    monkeypatch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
-    settings = getattr(request, "param", "")
-    async with installation(tidy_dir, settings) as found, sshd(tidy_dir) as server:
-        node = found.node()
-        await node.enrol(found.hub)
-        configure(node, server)
-        await node.start()
-        await node.ready()
-        shell = Shell(found, home)
-        await set_up(shell, node)
-        yield Site(found, node, server, shell)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TMPDIR", str(home))  # a killed command leaves its directory there
+        async with installation(directory, settings) as found, sshd(directory) as server:
+            node = found.node()
+            await node.enrol(found.hub)
+            configure(node, server)
+            await node.start()
+            await node.ready()
+            shell = Shell(found, home)
+            await set_up(shell, node)
+            yield Site(found, node, server, shell)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def site(tidy_dir: Path, request: pytest.FixtureRequest) -> AsyncIterator[Site]:
+    """For a test that ends or counts a part of it. A parameter, if there is one, is the hub's settings."""
+    async with set_up_in(tidy_dir, getattr(request, "param", "")) as found:
+        yield found
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[Site]:
+    """For tests that leave it as it is, but for certificates and people with names of their own."""
+    with tempfile.TemporaryDirectory(prefix="sk-", dir="/tmp") as name:
+        async with set_up_in(Path(name)) as found:
+            yield found
+        assert leftovers(Path(name)) == []
 
 
 @pytest.mark.guarantee("G9")
@@ -68,18 +87,18 @@ def tunnels_in_the_nodes_own_log(site: Site) -> list[tuple[str, str, str]]:
         return database.execute(query).fetchall()
 
 
-async def test_who_has_no_right_gets_no_certificate(site: Site) -> None:
-    done = await site.ssh("true", token=await site.token("eve", "monitor"))
+async def test_who_has_no_right_gets_no_certificate(shared: Site) -> None:
+    done = await shared.ssh("true", token=await shared.token("eve", "monitor"))
     assert done.code == 1
     assert "it needs permission execute" in done.err
-    done = await site.shell.run("ssh", "nobody", "--", "true")
+    done = await shared.shell.run("ssh", "nobody", "--", "true")
     assert "there is no node «nobody»" in done.err
 
 
 @pytest.mark.guarantee("G9")
-async def test_a_limited_role_gets_what_shows_things_and_nothing_else(site: Site) -> None:
-    token = await site.token("oscar", "operator")
-    shown = await site.ssh("status", token=token)
+async def test_a_limited_role_gets_what_shows_things_and_nothing_else(shared: Site) -> None:
+    token = await shared.token("oscar", "operator")
+    shown = await shared.ssh("status", token=token)
     assert shown.code == 0, shown.err
     assert "online" in shown.out
     for tried in (
@@ -90,17 +109,17 @@ async def test_a_limited_role_gets_what_shows_things_and_nothing_else(site: Site
         "sh",
         "node stop",
     ):
-        refused = await site.ssh(tried, token=token)
+        refused = await shared.ssh(tried, token=token)
         assert (refused.code, refused.out) == (2, ""), refused
         assert "your role may only look" in refused.err or "cannot run «logs»" in refused.err
-    kept = await site.kept("oscar-files", "--token-file", str(token))
+    kept = await shared.kept("oscar-files", "--token-file", str(token))
     sftp = subprocess.run(
-        ["sftp", "-b", "-", "-F", kept / "config", site.node.name],
+        ["sftp", "-b", "-", "-F", kept / "config", shared.node.name],
         input=b"ls /\n", capture_output=True, check=False, timeout=60,
     )  # fmt: skip
     assert sftp.returncode != 0
     assert b"etc" not in sftp.stdout
-    forward = site.client(kept, "-W", "127.0.0.1:22")
+    forward = shared.client(kept, "-W", "127.0.0.1:22")
     assert "administratively prohibited" in forward.err or forward.code != 0
 
 
@@ -122,14 +141,14 @@ async def test_a_revoked_certificate_is_out_and_others_stay_in(site: Site) -> No
 
 
 @pytest.mark.guarantee("G9")
-async def test_expired_foreign_and_misdirected_certificates_are_out(site: Site) -> None:
-    kept = await site.kept("kept", "--ttl", "3s")
+async def test_expired_foreign_and_misdirected_certificates_are_out(shared: Site) -> None:
+    kept = await shared.kept("kept", "--ttl", "3s")
     node_id = (kept / "known_hosts").read_text().split()[1]
-    await eventually(lambda: not site.lets_in(kept), "it has expired")
-    assert "Certificate invalid: expired" in site.sshd.log.read_text()
-    good = await site.kept("good")
+    await eventually(lambda: not shared.lets_in(kept), "it has expired")
+    assert "Certificate invalid: expired" in shared.sshd.log.read_text()
+    good = await shared.kept("good")
     key = read_public_key(_public_line(good / "id"))
-    authority = _authority(site)
+    authority = _authority(shared)
     now = time.time_ns()
     own = {
         "serial": 9,
@@ -145,12 +164,12 @@ async def test_expired_foreign_and_misdirected_certificates_are_out(site: Site) 
         (good / "id-cert.pub").write_text(line + "\n")
 
     put(authority, node_id)
-    assert site.lets_in(good)
+    assert shared.lets_in(good)
     put(Ed25519PrivateKey.generate(), node_id)
-    assert not site.lets_in(good)
+    assert not shared.lets_in(good)
     put(authority, "01234567-89ab-7cde-8f01-23456789abcd")
-    assert not site.lets_in(good)
-    assert "does not contain an authorized principal" in site.sshd.log.read_text()
+    assert not shared.lets_in(good)
+    assert "does not contain an authorized principal" in shared.sshd.log.read_text()
 
 
 def _public_line(path: Path) -> str:
@@ -169,21 +188,21 @@ def _authority(site: Site) -> Ed25519PrivateKey:
     return key
 
 
-async def test_a_certificate_may_be_bound_to_an_address(site: Site) -> None:
-    here = await site.kept("here", "--source", "127.0.0.0/8")
-    assert site.lets_in(here)
-    elsewhere = await site.kept("elsewhere", "--source", "10.0.0.0/8")
-    assert not site.lets_in(elsewhere)
+async def test_a_certificate_may_be_bound_to_an_address(shared: Site) -> None:
+    here = await shared.kept("here", "--source", "127.0.0.0/8")
+    assert shared.lets_in(here)
+    elsewhere = await shared.kept("elsewhere", "--source", "10.0.0.0/8")
+    assert not shared.lets_in(elsewhere)
 
 
 @pytest.mark.guarantee("G9")
 async def test_an_impostor_is_known_by_its_lack_of_a_certificate(
-    site: Site, tmp_path: Path
+    shared: Site, tmp_path: Path
 ) -> None:
-    node_id = ((await site.kept("kept")) / "known_hosts").read_text().split()[1]
+    node_id = ((await shared.kept("known")) / "known_hosts").read_text().split()[1]
     async with sshd(tmp_path) as impostor:
         direct = f"127.0.0.1:{impostor.port}"
-        done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
+        done = await shared.shell.run("ssh", shared.node.name, "--direct", direct, "--", "true")
         assert done.code == 255
         assert "no matching host key type" in done.err
         key = read_public_key((impostor.directory / "ssh_host_ed25519_key.pub").read_text().strip())
@@ -197,11 +216,11 @@ async def test_an_impostor_is_known_by_its_lack_of_a_certificate(
         await impostor.end()
         (impostor.directory / "sshd.pid").unlink(missing_ok=True)
         await impostor.start()
-        done = await site.shell.run("ssh", site.node.name, "--direct", direct, "--", "true")
+        done = await shared.shell.run("ssh", shared.node.name, "--direct", direct, "--", "true")
         assert done.code == 255
         assert "Host key verification failed" in done.err
-    real = f"127.0.0.1:{site.sshd.port}"
-    done = await site.shell.run("ssh", site.node.name, "--direct", real, "--", "echo", "in")
+    real = f"127.0.0.1:{shared.sshd.port}"
+    done = await shared.shell.run("ssh", shared.node.name, "--direct", real, "--", "echo", "in")
     assert done.out == "in\n"
 
 
@@ -320,11 +339,11 @@ async def test_who_is_in_through_the_hub_is_out_when_the_certificate_is_revoked(
     assert staying.returncode == 255
 
 
-async def test_a_port_that_the_settings_allow_is_forwarded(site: Site) -> None:
-    refused = await site.shell.run("port-forward", "n1", "1")
+async def test_a_port_that_the_settings_allow_is_forwarded(shared: Site) -> None:
+    refused = await shared.shell.run("port-forward", "n1", "1")
     assert refused.code == 1
     assert "access: {forward: [1]}" in refused.err
-    process = await site.shell.start("port-forward", "n1", f"0:{site.sshd.port}")
+    process = await shared.shell.start("port-forward", "n1", f"0:{shared.sshd.port}")
     assert process.stderr is not None
     told = (await asyncio.wait_for(process.stderr.readline(), 60)).decode()
     port = (

@@ -9,12 +9,14 @@ import pty
 import signal
 import sqlite3
 import sys
+import tempfile
 import termios
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Literal
 
 import pytest
+import pytest_asyncio
 from tests.command_line import CommandLine, Ended
 from tests.installation import Installation, installation, sleeper
 
@@ -22,17 +24,34 @@ from skerry.keeper.procfs import all_pids
 from skerry.node.workloads.runtimes.identity import command_line
 from skerry.testing.waiting import eventually
 
-pytestmark = [pytest.mark.timeout(180), pytest.mark.guarantee("G9")]
+pytestmark = [
+    pytest.mark.timeout(180),
+    pytest.mark.guarantee("G9"),
+    pytest.mark.asyncio(loop_scope="module"),
+]
 
 HEARS_CTRL_C = 'trap "exit 9" INT; echo $((4 * 5)); while :; do sleep 0.1; done'
+
+NUMBER = str(100_000 + os.getpid())
+"""Of seconds: no other process sleeps as long."""
 
 WAYS = pytest.mark.parametrize("way", [("n1",), ("--here",)], ids=["hub", "here"])
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def site(short_dir: Path) -> AsyncIterator[Installation]:
+    """For a test that ends a part of it, or counts what is there."""
     async with installation(short_dir) as site:
         yield site
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared() -> AsyncIterator[CommandLine]:
+    """At a hub and its node n1 with workload w, which one test after the other uses and leaves as they are."""
+    with tempfile.TemporaryDirectory(prefix="sk-") as directory:
+        async with installation(Path(directory)) as site:
+            await site.started(sleeper("w"))
+            yield CommandLine(site)
 
 
 def named(word: str) -> list[int]:
@@ -42,26 +61,22 @@ def named(word: str) -> list[int]:
 
 @WAYS
 async def test_a_command_has_its_streams_and_its_exit_code(
-    site: Installation, way: tuple[str, ...]
+    shared: CommandLine, way: tuple[str, ...]
 ) -> None:
-    await site.started(sleeper("w"))
-    command = CommandLine(site)
     script = "cat; echo $SKERRY_WORKLOAD; echo err >&2; exit 7"
-    ended = await command.run("exec", "-i", *way, "w", "--", "sh", "-c", script, stdin=b"in\n")
+    ended = await shared.run("exec", "-i", *way, "w", "--", "sh", "-c", script, stdin=b"in\n")
     assert (ended.code, ended.out, ended.err) == (7, "in\nw\n", "err\n")
-    ended = await command.run("exec", *way, "w", "--", "sh", "-c", "cat; kill -TERM $$")
+    ended = await shared.run("exec", *way, "w", "--", "sh", "-c", "cat; kill -TERM $$")
     assert (ended.code, ended.out, ended.err) == (143, "", "")
-    ended = await command.run("exec", *way, "w", "--", "nosuch", "-x")
+    ended = await shared.run("exec", *way, "w", "--", "nosuch", "-x")
     assert (ended.code, ended.out) == (127, "")
     assert "cannot run «nosuch» in workload «w»: there is no such program" in ended.err
 
 
 @WAYS
-async def test_much_goes_through_whole(site: Installation, way: tuple[str, ...]) -> None:
-    await site.started(sleeper("w"))
-    command = CommandLine(site)
+async def test_much_goes_through_whole(shared: CommandLine, way: tuple[str, ...]) -> None:
     much = "x" * 5_000_000
-    ended = await command.run(
+    ended = await shared.run(
         "exec", "-i", *way, "w", "--", "sh", "-c", "tee /dev/stderr", stdin=much.encode()
     )
     assert ended.code == 0
@@ -91,38 +106,33 @@ async def from_a_shell(command: CommandLine, script: str, *words: str) -> Ended:
     "script", ['"$@" | head -1', '"$@" </dev/zero | head -1', '"$@" >/dev/full']
 )
 async def test_a_command_that_prints_for_ever_ends_when_nobody_takes_it(
-    site: Installation, way: tuple[str, ...], script: str
+    shared: CommandLine, way: tuple[str, ...], script: str
 ) -> None:
-    await site.started(sleeper("w"))
     word = f"y{os.getpid()}"
     words = ["exec", "-i", *way, "w", "--", "yes", word]
-    ended = await from_a_shell(CommandLine(site), script, *words)
+    ended = await from_a_shell(shared, script, *words)
     assert ended.code == 1
     assert ended.out in {f"{word}\n", ""}
     assert ("No space left on device" in ended.err) == ("full" in script)
     await eventually(lambda: not named(word), "nothing of it is left")
 
 
-async def test_a_stream_that_is_closed_leads_nowhere(site: Installation) -> None:
-    await site.started(sleeper("w"))
-    command = CommandLine(site)
+async def test_a_stream_that_is_closed_leads_nowhere(shared: CommandLine) -> None:
     script = "cat; echo out; echo err >&2; exit 3"
     words = ["exec", "-i", "n1", "w", "--", "sh", "-c", script]
-    assert await from_a_shell(command, '"$@" <&-', *words) == Ended(3, "out\n", "err\n")
-    assert await from_a_shell(command, '"$@" >&-', *words) == Ended(3, "", "err\n")
-    assert await from_a_shell(command, '"$@" 2>&-', *words) == Ended(3, "out\n", "")
-    assert await from_a_shell(command, '"$@" <&- >&- 2>&-', *words) == Ended(3, "", "")
-    assert await from_a_shell(command, '"$@" 2>/dev/full', "exec", "n1", "w") == Ended(2, "", "")
+    assert await from_a_shell(shared, '"$@" <&-', *words) == Ended(3, "out\n", "err\n")
+    assert await from_a_shell(shared, '"$@" >&-', *words) == Ended(3, "", "err\n")
+    assert await from_a_shell(shared, '"$@" 2>&-', *words) == Ended(3, "out\n", "")
+    assert await from_a_shell(shared, '"$@" <&- >&- 2>&-', *words) == Ended(3, "", "")
+    assert await from_a_shell(shared, '"$@" 2>/dev/full', "exec", "n1", "w") == Ended(2, "", "")
 
 
-async def test_words_that_are_not_text_are_refused(site: Installation) -> None:
-    await site.started(sleeper("w"))
-    command = CommandLine(site)
+async def test_words_that_are_not_text_are_refused(shared: CommandLine) -> None:
     for words in [
         ("w", "--", "printf", "%s", os.fsdecode(b"a\xff")),
         (os.fsdecode(b"a\xff"), "--", "id"),
     ]:
-        ended = await command.run("exec", "n1", *words)
+        ended = await shared.run("exec", "n1", *words)
         assert (ended.code, ended.out) == (2, "")
         assert "'a\\udcff' is no UTF-8" in ended.err
 
@@ -175,11 +185,10 @@ async def in_a_terminal(command: CommandLine, *words: str) -> AsyncIterator[Term
 
 @WAYS
 async def test_a_terminal_passes_keys_sizes_and_ctrl_c_on(
-    site: Installation, way: tuple[str, ...]
+    shared: CommandLine, way: tuple[str, ...]
 ) -> None:
-    await site.started(sleeper("w"))
     words = ["exec", "-it", *way, "w", "--", "bash", "--norc", "-i"]
-    async with in_a_terminal(CommandLine(site), *words) as terminal:
+    async with in_a_terminal(shared, *words) as terminal:
         await terminal.shows("$ " if os.geteuid() else "# ")
         terminal.type(f"stty size; sh -c '{HEARS_CTRL_C}'\r".encode())
         await terminal.shows("30 100\r\n20\r\n")
@@ -195,40 +204,40 @@ async def test_a_terminal_passes_keys_sizes_and_ctrl_c_on(
         assert termios.tcgetattr(terminal.theirs) == terminal.usual
 
 
-@WAYS
-@pytest.mark.parametrize("end", ["person", "agent", "hub"])
-async def test_a_command_ends_with_whoever_asked_and_with_all_between(
-    site: Installation, way: tuple[str, ...], end: str
-) -> None:
-    node = await site.started(sleeper("w"))
-    if way == ("--here",) and end == "hub":
-        return
-    number = str(100_000 + os.getpid())
-    command = CommandLine(site)
-    running = await command.begin(
-        "exec", *way, "w", "--", "sh", "-c", f"setsid sleep {number} & exec sleep {number}"
-    )
-    await eventually(lambda: len(named(number)) == 2, "it runs")
-    match end:
-        case "person":
-            running.kill()
-        case "agent":
-            await node.kill()
-        case "hub":
-            await site.hub.kill()
+async def begun(command: CommandLine, *way: str) -> asyncio.subprocess.Process:
+    """A command with a process of its own besides, each with NUMBER among its words."""
+    script = f"setsid sleep {NUMBER} & exec sleep {NUMBER}"
+    running = await command.begin("exec", *way, "w", "--", "sh", "-c", script)
+    await eventually(lambda: len(named(NUMBER)) == 2, "it runs")
+    return running
+
+
+async def nothing_is_left(running: asyncio.subprocess.Process) -> None:
     await running.wait()
-    await eventually(lambda: not named(number), "nothing of it is left")
+    await eventually(lambda: not named(NUMBER), "nothing of it is left")
 
 
-async def test_a_command_that_takes_nothing_ends_with_who_writes_to_it(site: Installation) -> None:
+@WAYS
+async def test_a_command_ends_with_whoever_asked(shared: CommandLine, way: tuple[str, ...]) -> None:
+    running = await begun(shared, *way)
+    running.kill()
+    await nothing_is_left(running)
+
+
+@pytest.mark.parametrize(("way", "end"), [("n1", "agent"), ("--here", "agent"), ("n1", "hub")])
+async def test_a_command_ends_with_all_between(site: Installation, way: str, end: str) -> None:
+    node = await site.started(sleeper("w"))
+    running = await begun(CommandLine(site), way)
+    await (node.kill() if end == "agent" else site.hub.kill())
+    await nothing_is_left(running)
+
+
+async def test_a_command_that_takes_nothing_ends_with_who_writes_to_it(shared: CommandLine) -> None:
     """Then nobody reads what the person says, and its end neither."""
-    await site.started(sleeper("w"))
     number = str(200_000 + os.getpid())
     script = f"exec sleep {number}"
     ours, theirs = os.pipe()
-    running = await CommandLine(site).begin(
-        "exec", "-i", "--here", "w", "--", "sh", "-c", script, stdin=ours
-    )
+    running = await shared.begin("exec", "-i", "--here", "w", "--", "sh", "-c", script, stdin=ours)
     os.close(ours)
     await eventually(lambda: len(named(number)) == 1, "it runs")
     os.set_blocking(theirs, False)
@@ -274,9 +283,7 @@ async def test_both_audit_logs_have_the_program_and_not_its_arguments(
         assert "program «sh»: exit code 4" in entries.out
 
 
-async def test_what_cannot_be_is_said_in_words(site: Installation) -> None:
-    await site.started(sleeper("w"))
-    command = CommandLine(site)
+async def test_what_cannot_be_is_said_in_words(shared: CommandLine) -> None:
     words = {
         ("n1", "nothing", "--", "sh"): "it is not on this node",
         ("n9", "w", "--", "sh"): "there is no node «n9»",
@@ -284,7 +291,7 @@ async def test_what_cannot_be_is_said_in_words(site: Installation) -> None:
         ("-it", "n1", "w", "--", "sh"): "cannot use -t: stdin is no terminal",
     }
     for said, expected in words.items():
-        ended = await command.run("exec", *said)
+        ended = await shared.run("exec", *said)
         assert ended.code in {1, 2}
         assert expected in ended.err
 

@@ -44,7 +44,13 @@ class Bench:
         return node
 
 
-@pytest.fixture(params=RUNTIMES)
+BESIDE_ONE_ANOTHER = [
+    pytest.param(runtime, marks=pytest.mark.xdist_group(runtime)) for runtime in RUNTIMES
+]
+"""Each of the processes of `tools/run_tests` has runtimes of its own, and so no engine is started twice."""
+
+
+@pytest.fixture(params=BESIDE_ONE_ANOTHER)
 def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
     behaviour = request.function.__name__.removeprefix("test_")
     if reason := NOT_RUN.get((behaviour, request.param)):

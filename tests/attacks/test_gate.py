@@ -6,7 +6,7 @@ from pathlib import Path
 
 import paho.mqtt.client as mqtt
 import pytest
-from tests.gate_rig import OWN, PATIENCE, Device, GateRig, Raw
+from tests.gate_rig import FOREIGN, OWN, PATIENCE, Device, GateRig, Raw
 
 from skerry.gate import packets
 from skerry.gate.fields import MOST_PROPERTIES, integer_of, text_of
@@ -144,3 +144,33 @@ def test_what_the_broker_hangs_up_on_is_refused_and_not_tried_for_ever(
         assert sock.recv(100)[3:4] == bytes((packets.UNAVAILABLE,))
         assert sock.recv(1) == b""
     assert rig.entries() == []
+
+
+def test_who_does_not_read_fills_the_brokers_memory_for_nobody_else(
+    short_dir: Path, memory_dir: Path
+) -> None:
+    with GateRig(short_dir, memory_dir) as rig:
+        rig.broker_memory = 48 * 1024 * 1024
+        hostile, modest = rig.token("hostile"), rig.token("modest", twins=[FOREIGN])
+        rig.start()
+        assert rig.broker
+        topic = f"cyberwave/twin/{FOREIGN}/position"
+        honest = rig.device(modest).connect()
+        honest.subscribe(topic)
+        deaf, loud = Raw(rig, hostile, "deaf"), Raw(rig, hostile, "loud")
+        deaf.sock.sendall(packets.subscribe(Subscribe(1, b"", ((POSITION, 0),)), 5))
+        assert deaf.next().kind == packets.SUBACK
+        for number in range(60):
+            try:
+                loud.sock.sendall(packets.publish(POSITION, bytes(1_000_000), 0, 0))
+            except OSError:  # the broker has hung up on it: there is no memory for what it says
+                loud.sock.close()
+                loud = Raw(rig, hostile, f"loud-{number}")
+            honest.publish(topic, str(number))
+            assert honest.hear() == (topic, str(number).encode())
+        status = Path(f"/proc/{rig.broker.pid}/status").read_text()
+        held = next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM"))
+        assert int(held) < 48 * 1024
+        assert honest.farewells.empty()
+        deaf.sock.close()
+        loud.sock.close()

@@ -12,13 +12,16 @@ from tests.sealing_rig import wanted, where
 
 from skerry.hub.store.keys import Wish
 from skerry.testing.manual_clock import ManualClock
+from skerry.testing.prepared import put_tables
 
 DATABASES = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
 @pytest.fixture(params=DATABASES)
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """Of a database that no hub has used; a server's has the tables already, which is most of a hub's first start."""
+    """Of a database that no hub has used; it has the tables already, which is most of a hub's first start."""
+    if request.param == "sqlite":
+        put_tables(tmp_path / "hub.db")
     with _address(request, tmp_path, Postgres.prepared_database) as url:
         yield url
 

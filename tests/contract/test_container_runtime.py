@@ -14,6 +14,7 @@ from tests.usb_tree import Tree
 from skerry.kit.bell import Bell
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import Refused
+from skerry.node.drivers.disk_measure import held_in, space_of, unnamed
 from skerry.node.ports import NeedGone, RunningInstance
 from skerry.node.workloads.runtimes.containers.creation import (
     OWNER,
@@ -23,6 +24,7 @@ from skerry.node.workloads.runtimes.containers.creation import (
 )
 from skerry.node.workloads.runtimes.containers.engine import Engine
 from skerry.node.workloads.runtimes.containers.images import Images, Voice
+from skerry.node.workloads.runtimes.containers.written import layer_size, written
 from skerry.node.workloads.runtimes.engine_look import look_for_engine
 from skerry.testing.container_device import ContainerDevice
 from skerry.testing.exits import Exits
@@ -42,6 +44,20 @@ def fault(path):
 status = dict(line.split(":", 1) for line in open("/proc/self/status"))
 print(os.getuid(), os.getgid(), [name for _, name in socket.if_nameindex()], open("/data/file").read(),
       fault("/x"), fault("/data/file"), status["CapBnd"].strip(), flush=True)
+"""
+WRITES = """
+import os, signal, socket
+for path, size in (("/file", 2_000_000), ("/data/file", 1_000_000), ("/nameless", 500_000)):
+    kept = open(path, "wb")
+    kept.write(bytes(size))
+    kept.flush()
+os.unlink("/nameless")
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0x300)
+except PermissionError:
+    print("written no packets", flush=True)
+signal.signal(15, lambda *_: os._exit(0))
+signal.pause()
 """
 READS = "import sys, signal\nprint(open('/dev/modem', 'rb').read(3), flush=True)\nsignal.signal(15, lambda *_: sys.exit(0))\nsignal.pause()"
 
@@ -128,6 +144,27 @@ async def test_what_the_spec_says_holds_inside(device: ContainerDevice, short_di
     await runtime.start(added)
     assert (await exits.of(added.instance)).ok
     await eventually(lambda: " None 0000000000002000" in device.log_text("a"), "the other way")
+
+
+async def test_what_it_writes_is_found_where_the_engine_puts_it(device: ContainerDevice) -> None:
+    """In the device's own network, where it hears nobody."""
+    launch = device.launch(
+        "python3", "-c", WRITES, network="host", volumes=[f"v-{device.owner}:/data"]
+    )
+    exits, runtime = Exits(), device.agent()
+    await runtime.connect(exits)
+    await runtime.start(launch)
+    await eventually(lambda: "written no packets" in device.log_text(), f"{device.log_text()}")
+    container = runtime.container(launch.instance)
+    found = await written(runtime.engine, container)
+    assert found.layer is not None
+    [(where, space)] = [space_of(found.layer)]
+    assert 2_000_000 <= held_in(found.layer, {where: space}) < 3_000_000
+    [volume] = found.volumes
+    assert 1_000_000 <= held_in(volume, {where: space}) < 1_500_000
+    assert 2_000_000 <= await layer_size(runtime.engine, container) < 3_000_000
+    identity = await runtime.start(launch)  # the one that it has
+    assert 500_000 <= unnamed(identity.pid) < 900_000
 
 
 async def test_an_engine_may_restart_it_while_no_agent_is_there(device: ContainerDevice) -> None:

@@ -38,6 +38,21 @@ async def test_a_twin_has_all_that_the_sdk_requires(short_dir: Path) -> None:
         assert [each["uuid"] for each in both] == [ARM, CAMERA]
 
 
+async def test_every_list_comes_to_an_end_for_who_reads_it_page_by_page(short_dir: Path) -> None:
+    async with rest_site(short_dir) as site, site.serving():
+        await site.put(site.twins.entity, CAMERA, arm())
+        lists = ("twins", f"environments/{ENVIRONMENT}/twins", "assets", "environments", "projects")
+        for path in (*lists, "users/workspaces", "edges", "mlmodels"):
+            every = [each["uuid"] for each in await site.list(path, WORKER)]
+            for query, part in (
+                ("limit=1", every[:1]),
+                ("limit=5&offset=1", every[1:]),
+                (f"offset={len(every)}", []),
+            ):
+                found = await site.list(f"{path}?{query}", WORKER)
+                assert [each["uuid"] for each in found] == part, path
+
+
 @pytest.mark.parametrize("scheme", ["Bearer", "Token", "bearer"])
 async def test_both_schemes_of_tokens_are_taken(short_dir: Path, scheme: str) -> None:
     async with rest_site(short_dir) as site, site.serving():

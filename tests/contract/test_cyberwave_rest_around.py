@@ -137,6 +137,27 @@ async def test_logs_are_read_back_the_newest_first(short_dir: Path) -> None:
         await site.ask("GET", f"twins/{ARM}/logs?start=now", status=422)
 
 
+async def test_a_line_has_the_level_that_it_has_on_the_topic(short_dir: Path) -> None:
+    """The one that its first 80 characters name, in whatever letters."""
+    texts = {
+        "ERROR": "\x1b[31mred error\x1b[0m",
+        "WARNING": "[main] warn: hot",
+        "DEBUG": "debugging",
+        "INFO": f"{'.' * 80} ERROR",
+    }
+    async with rest_site(short_dir) as site, site.serving():
+        place = site.logs / DRIVER_WORKLOAD
+        place.mkdir(parents=True)
+        lines = [f"2026-11-22T10:00:00.000000000Z stderr F {text}\n" for text in texts.values()]
+        (place / "current.log").write_text("".join(lines))
+        found = await site.ask("GET", f"twins/{ARM}/logs")
+        items: list[dict[str, str]] = found["items"]  # type: ignore[assignment]
+        assert {each["level"]: each["message"] for each in items} == texts
+        query = f"twin_uuids={ARM.upper()}&level=debug"
+        found = await site.ask("GET", f"environments/{ENVIRONMENT}/driver-logs?{query}")
+        assert [each["message"] for each in found["items"]] == ["debugging"]  # type: ignore[attr-defined]
+
+
 async def test_what_a_twin_belongs_to(short_dir: Path) -> None:
     async with rest_site(short_dir) as site, site.serving():
         for call in (ARM_ASSET, "x%2Farm", "X%2FARM", "x%2Fcatalog%2Farm"):

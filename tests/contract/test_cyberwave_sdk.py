@@ -36,6 +36,12 @@ print(json.dumps({
 }))
 """
 
+FIELDS = """
+import json, sys
+import cyberwave.rest as rest
+print(json.dumps({name: list(getattr(rest, name).model_fields) for name in json.load(sys.stdin)}))
+"""
+
 READ = """
 import json, sys
 import cyberwave.rest as rest
@@ -132,6 +138,29 @@ def test_the_sdk_reads_every_completed_body(cyberwave_sdk: Sdk) -> None:
         bodies += [{key: None} for key in schema]
         asked += [(name, schemas.completed(schema, UUID, body)) for body in bodies]
     assert cyberwave_sdk.ask(READ, asked) == [""] * len(asked)
+
+
+def test_the_sdk_reads_a_body_whatever_people_have_written_into_it(cyberwave_sdk: Sdk) -> None:
+    """Of rows, which take any value of any key; a value that fits is kept."""
+    values = [7, 0.5, "text", "2026-11-22T21:00:00Z", True, [1], ["text"], {"a": 1}, [{"a": "b"}]]
+    values += [[{"a": 1}], [], {}]
+    ours = ("TwinSchema", "AssetSchema", "EnvironmentSchema")
+    fields = cyberwave_sdk.ask(FIELDS, list(ours))
+    asked = [
+        (name, schemas.completed(SCHEMAS[name], UUID, {key: value}), key, value)
+        for name in ours
+        for key in fields[name]
+        for value in values
+    ]
+    left_out = [
+        (name, {**body, key: value}, key, value)
+        for name, body, key, value in asked
+        if key != "uuid" and value and body.get(key) != value
+    ]
+    faults = cyberwave_sdk.ask(READ, [one[:2] for one in (*asked, *left_out)])
+    assert faults[: len(asked)] == [""] * len(asked)
+    kept = zip(left_out, faults[len(asked) :], strict=True)
+    assert not [one[2:] for one, fault in kept if not fault], "they could have been kept"
 
 
 def test_framing_is_the_sdks_byte_for_byte_both_ways(cyberwave_sdk: Sdk) -> None:

@@ -212,11 +212,11 @@ def test_on_files_a_hook_without_a_sensor_gets_every_frame(
     tmp_path: Path, cyberwave_sdk: Sdk
 ) -> None:
     """Beside a node's data bus the unmodified SDK is given what it alone is not (`test_cyberwave_bus`)."""
-    programs = DataBus(tmp_path, "filesystem")
+    programs, both = DataBus(tmp_path, "filesystem"), ("wildcard", "pinned")
     (tmp_path / "data").mkdir()
     with BusRig(tmp_path, cyberwave_sdk) as bus, programs.workers() as log:
         bus.start(BusOrder(directories=str(tmp_path / "data")))
-        programs.film(5, 0.5, log)
+        programs.film(5, lambda n: min(len(hooks(log, each)) for each in both) >= n)
         assert [each["n"] for each in hooks(log, "wildcard")] == list(range(5))
         assert [each["n"] for each in hooks(log, "pinned")] == list(range(5))
 

@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 from tests.container_site import state
 from tests.driver_site import drivers
-from tests.engines import PYTHON_CHANGES, TestEngine, image_archive, import_image, running
+from tests.engines import NAMES, PYTHON_CHANGES, TestEngine, image_archive, import_image, running
 from tests.full_disk import Feeder, check_each_once
 from tests.installation import sleeper
 from tests.small_disk import free_bytes
@@ -64,10 +64,10 @@ def same_disk(engine: TestEngine, directory: Path) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(directory)], check=True)
 
 
-@pytest.fixture
-def small_engine() -> Iterator[TestEngine]:
-    """Docker with a disk of 500 MB, and an image that fills it."""
-    with running("docker", root_megabytes=500) as engine:
+@pytest.fixture(params=NAMES)
+def small_engine(request: pytest.FixtureRequest) -> Iterator[TestEngine]:
+    """An engine with a disk of 500 MB, and an image that fills it."""
+    with running(request.param, root_megabytes=500) as engine:
         changes = f"&changes={quote('CMD ' + json.dumps(['python3', '-c', PROGRAM]))}"
         import_image(engine.socket, HOG, image_archive(), PYTHON_CHANGES + changes)
         yield engine

@@ -14,11 +14,13 @@ from skerry.kit.errors import InvalidInput
 from skerry.node.sync.uplink import open_session
 
 LOADED = """
-import skerry.node.process
+import {}
 from aiohttp import connector
 for context in (connector._SSL_CONTEXT_VERIFIED, connector._SSL_CONTEXT_UNVERIFIED):
     print(context.cert_store_stats()["x509"])
 """
+OF_THE_AGENT = "skerry.node.process"
+OF_THE_COMMAND_LINE = "skerry.cli.commands; skerry.cli.commands.application([])"
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +85,8 @@ async def test_nobody_else_is(address: str) -> None:
             await session.get(address)
 
 
-def test_an_agent_starts_without_reading_authorities(certificate: Path) -> None:
-    words = [sys.executable, "-c", LOADED]
+@pytest.mark.parametrize("what", [OF_THE_AGENT, OF_THE_COMMAND_LINE], ids=["agent", "commands"])
+def test_a_start_reads_no_authorities(certificate: Path, what: str) -> None:
+    words = [sys.executable, "-c", LOADED.format(what)]
     trusted = {"SSL_CERT_FILE": str(certificate)}
     assert subprocess.run(words, env=trusted, capture_output=True, check=True).stdout == b"0\n0\n"

@@ -10,6 +10,8 @@ import pytest
 from msgspec.structs import replace
 from tests.config_rig import ENVIRONMENT, OTHER, TWIN, Kept, config_in, put
 
+from skerry.node.twin_ports import FORGOTTEN
+
 WRONG = ("half", "empty", "a directory", "no JSON object")
 
 
@@ -84,7 +86,7 @@ async def test_no_address_of_a_camera_is_kept(tmp_path: Path) -> None:
     spoil(tmp_path / "cameras.json", "half")
     again = await config_in(tmp_path, kept=kept).open()
     assert b"hunter2" not in kept.body
-    assert [again.video_device(twin) for twin in (TWIN, OTHER)] == ["", "/dev/video4"]
+    assert [again.video_device(twin) for twin in (TWIN, OTHER)] == [FORGOTTEN, "/dev/video4"]
 
 
 async def test_what_could_not_be_kept_is_kept_at_a_later_look(tmp_path: Path) -> None:

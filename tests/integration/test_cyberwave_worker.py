@@ -240,6 +240,22 @@ async def test_an_instance_may_speak_for_the_workflows_that_there_are_now(site: 
     assert again.environment == launch.environment
 
 
+async def test_it_is_told_when_the_workers_are_to_be_down(site: Site) -> None:
+    site.script()
+    await site.look()
+    told = site.workloads.told.count
+    site.held = "it holds too much"
+    found = await site.look()
+    assert found is not None
+    assert (found.local.stopped, found.local.held) == (True, "it holds too much")
+    assert site.workloads.told.count == told + 1
+    site.held = ""
+    found = await site.look()
+    assert found is not None
+    assert (found.local.stopped, found.local.held) == (False, "")
+    assert site.workloads.told.count == told + 2
+
+
 async def test_other_limits_of_the_device_are_another_worker(site: Site) -> None:
     site.script()
     before = await site.look()

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
-from tests.driver_rig import ARM, OTHER, Rig, twin, with_config
+from tests.driver_rig import ARM, OTHER, Rig, camera, twin, with_config
 
 from skerry.kit.bell import Bell
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import NotFound, Transient
 from skerry.kit.sqlite import SqliteWriter, read_migrations
+from skerry.node.drivers.device import Served
 from skerry.node.drivers.telling import Teller
 from skerry.node.drivers.watching import Around, DriverWatch
 from skerry.node.store.driver_marks import DriverStore
@@ -64,7 +65,7 @@ class Watched:
         code: int | None = None,
         seconds: float = 0,
         message: str = "",
-    ) -> list[float]:
+    ) -> float | None:
         """After so many seconds, the driver is like this; looks, and tells what there is to tell."""
         self.clock.advance(seconds)
         ended = None if code is None else Exit(code=code, at=self.clock.wall_ns())
@@ -79,12 +80,12 @@ class Watched:
         """It ends, and is started again."""
         await self.see("running", restarts, code=1, seconds=seconds)
 
-    async def look(self) -> list[float]:
+    async def look(self) -> float | None:
         await self.rig.look()
-        pauses = await self.watch.look(self.rig.workloads)
+        pause = await self.watch.look(self.rig.workloads)
         await self.rig.look()
         await self.told()
-        return pauses
+        return pause
 
     async def told(self) -> None:
         """Everything that was to be told has been."""
@@ -131,7 +132,7 @@ async def test_a_start_is_told_from_its_beginning_to_its_end(watched: Watched) -
     await watched.see("pending", message="pulling image x: waiting for the registry")
     assert watched.alert("driver_starting").metadata["phase"] == "pull_started"
     await watched.see("starting")
-    assert await watched.see("running") == [5.0]
+    assert await watched.see("running") == 5.0
     assert watched.alert("driver_starting").metadata["phase"] == "container_running"
     assert watched.alert("driver_starting").metadata["container_name"] == NAME
     await watched.see("running", seconds=5)
@@ -245,7 +246,7 @@ async def test_it_is_tried_after_ten_minutes_and_the_mark_goes_with_a_long_life(
     await watched.see("running")
     for restarts in range(1, 6):
         await watched.crash(restarts)
-    assert await watched.see("stopped", 0, code=1, seconds=10) == [590.0]
+    assert await watched.see("stopped", 0, code=1, seconds=10) == 590.0
     await watched.see("stopped", 0, code=1, seconds=590)
     assert not await watched.held()
     await watched.see("running", 0, code=1, seconds=1)
@@ -371,3 +372,20 @@ async def test_of_a_driver_that_nobody_wants_any_more_nothing_is_left_to_be_told
     await watched.look()
     assert not [*watched.alerts.of("driver_starting"), *watched.alerts.of("driver_start_failure")]
     assert watched.alert("error").count == 1
+
+
+@pytest.mark.parametrize("served", [[twin(x=1)], [camera(ARM, OTHER), twin(OTHER)]])
+async def test_a_twin_without_a_driver_of_its_own_flaps_no_more(
+    watched: Watched, served: list[Served]
+) -> None:
+    """Its drivers were taken away, or it is another one's camera by now. What cannot be started now keeps its mark."""
+    for restarts in range(6):
+        await watched.crash(restarts)
+    assert watched.alert("driver_restart_loop")
+    watched.rig.served = [twin(ARM, "--unknown")]
+    await watched.look()
+    assert watched.watch.marks()[ARM].since is not None
+    watched.rig.served = served
+    await watched.look()
+    assert ARM not in watched.watch.marks()
+    assert not watched.alerts.of("driver_restart_loop")

@@ -54,6 +54,25 @@ def test_who_floods_takes_no_room_from_others(
         flood.sock.close()
 
 
+@pytest.mark.guarantee("G4")
+def test_who_begins_many_large_packets_keeps_none_of_another_waiting(
+    short_dir: Path, memory_dir: Path
+) -> None:
+    with GateRig(short_dir, memory_dir, 64_000_000) as rig:
+        slow, quick = rig.token("a", workload="a"), rig.token("b", workload="b")
+        rig.start()
+        with contextlib.ExitStack() as held:
+            for number in range(5):
+                one = Raw(rig, slow, f"n{number}")
+                held.callback(one.sock.close)
+                whole = packets.publish(POSITION, b"x" * 30_000_000, 0, 0)
+                one.sock.sendall(whole[:100_000])  # and no more
+            calm = rig.device(quick).connect()
+            calm.publish(POSITION, b"y" * 1_000_000)
+            until(lambda: any(e.token == 2 for e in rig.entries()), "it is written down")
+            assert all(e.token == 2 for e in rig.entries())
+
+
 def pinged(client: Raw) -> list[packets.Packet]:
     """What came until its ping was answered."""
     client.sock.sendall(packets.packet(packets.PINGREQ << 4, b""))

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from tests.nesting import nest
 from tests.small_disk import fill, small_disk
 
 from skerry.kit.tmpfs import Tmpfs, tmpfs_below, unmount
@@ -71,6 +72,7 @@ def test_a_node_that_encrypts_has_the_files_of_the_bus_in_memory(memory: Path) -
     on_disk = memory / "disk" / "bus"
     on_disk.mkdir(parents=True)
     (on_disk / "1.bin").write_bytes(b"of before")
+    nest(on_disk, 3000, "sample")
     shared = shared_places(memory, on_disk, SIZE, seals=True)
     assert shared.bus == memory / "bus"
     assert filled(shared.bus) == SIZE
@@ -89,3 +91,13 @@ def test_where_nothing_can_be_mounted_no_memory_is_shared(
 def test_what_is_no_place_is_told(memory: Path) -> None:
     assert "mount" in Tmpfs(memory / "none", SIZE).mounted()
     assert unmount(memory / "none")
+
+
+def test_what_cannot_be_removed_in_clear_is_told(
+    memory: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    on_disk = memory / "disk" / "bus"
+    on_disk.mkdir(parents=True)
+    with small_disk(on_disk / "mounted", 1):  # it cannot be removed
+        shared_places(memory, on_disk, SIZE, seals=True)
+    assert f"rm -r {on_disk}" in caplog.text

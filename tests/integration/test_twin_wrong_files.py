@@ -84,3 +84,49 @@ async def test_a_file_that_is_right_again_at_the_next_start_ends_the_alert(tmp_p
         again.files.path(ARM).write_text(good)
         await again.look()
         assert again.alerts.of("twin_file") == []
+
+
+@pytest.mark.parametrize("text", ["", "  \n"])
+async def test_a_file_that_holds_nothing_is_written_anew(tmp_path: Path, text: str) -> None:
+    """As a driver leaves it that ends between emptying and writing it; until then its next life could not read it."""
+    async with twin_site(tmp_path) as (site, device):
+        path = device.files.path(ARM)
+        inode = path.stat().st_ino
+        path.write_text(text)
+
+        async def whole() -> bool:
+            await device.look()
+            return bool(path.read_text().strip())
+
+        await device.look()
+        assert path.read_text() == text, "its driver may be about to write it"
+        await eventually(whole, "it is written")
+        assert device.file()["name"] == "arm"
+        assert path.stat().st_ino == inode
+        await device.look()
+        assert (device.warnings, device.alerts.of("twin_file")) == ([], [])
+        assert await site.edits() == []
+
+
+async def test_what_is_told_of_a_file_is_one_sentence_after_the_other(tmp_path: Path) -> None:
+    async with twin_site(tmp_path) as (_, device):
+        path = device.files.path(ARM)
+        told: list[str] = []
+
+        async def of(what: str) -> None:
+            async def is_told() -> bool:
+                await device.look()
+                return len(device.warnings) > len(told)
+
+            await eventually(is_told, what)
+            told.append(device.warnings[-1][1].removeprefix(f"cannot use {path}: "))
+
+        path.write_text(json.dumps({"metadata": {"large": "x" * 2_000_000}}))
+        await of("too large a row")
+        path.unlink()
+        path.symlink_to("/etc/hostname")
+        await of("a link")
+        assert told[0].endswith("rows. It is left as it is until it is right")
+        assert told[1] == (
+            "it is a link, which is not followed. Remove it. It is left as it is until it is right"
+        )

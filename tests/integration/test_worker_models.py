@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.nesting import nest
 
 from skerry.kit.disk import RealDisk
 from skerry.node.drivers.worker_models import linked, mounted
@@ -55,6 +56,7 @@ def test_a_directory_in_the_manifests_place_gives_way_and_nothing_that_it_leads_
     (stranger / "kept").write_text("of somebody else")
     for link in (manifest / "a", manifest / "deep" / "b"):
         link.symlink_to(stranger)
+    nest(manifest / "deep", 3000, "file")
     mounted(place, (), None, RealDisk())
     assert (manifest / "a").is_symlink()
     mounted(place, ("cat",), None, RealDisk())

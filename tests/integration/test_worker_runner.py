@@ -11,7 +11,7 @@ from skerry.testing.waiting import eventually
 
 def run(directory: Path, *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", "-m", "skerry.runners.worker", str(directory), *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
 
 
 def test_every_script_runs_as_a_program_beside_the_others(tmp_path: Path) -> None:
@@ -19,7 +19,7 @@ def test_every_script_runs_as_a_program_beside_the_others(tmp_path: Path) -> Non
     for name in ("a", "b"):
         (tmp_path / f"{name}.py").write_text(
             "import _shared, sys\nif __name__ == '__main__':\n"
-            f"    _shared.met.wait(20)\n    sys.stdout.write(f'{name} {{__file__}}\\n')\n"
+            f"    _shared.met.wait(60)\n    sys.stdout.write(f'{name} {{__file__}}\\n')\n"
         )
     (tmp_path / ".c.py").write_text("raise Exception")
     (tmp_path / "notes.txt").write_text("(")
@@ -75,5 +75,5 @@ async def test_sigterm_ends_it_with_its_exit_functions(tmp_path: Path) -> None:
     with log.open("wb") as out, subprocess.Popen(command, stdout=out) as process:
         await eventually(lambda: "up" in log.read_text(), "it runs")
         os.kill(process.pid, signal.SIGTERM)
-        assert process.wait(20) == 128 + signal.SIGTERM
+        assert process.wait(60) == 128 + signal.SIGTERM
     assert log.read_text() == "up\ntidied\n"

@@ -106,12 +106,13 @@ def test_a_file_that_cannot_be_read_is_none(tmp_path: Path, text: str) -> None:
 
 
 def test_the_broker_listens_at_one_socket_and_keeps_nothing() -> None:
-    lines = mosquitto_conf(Path("/run/x/broker"), "root", 1000).splitlines()
+    lines = mosquitto_conf(Path("/run/x/broker"), "root", 1000, 4000).splitlines()
     assert [line for line in lines if line.startswith("listener")] == ["listener 0 /run/x/broker"]
     assert "user root" in lines
     assert "persistence false" in lines
     assert "retain_available false" in lines
     assert "max_packet_size 1000" in lines
+    assert "memory_limit 3000" in lines
 
 
 @pytest.mark.guarantee("G8")

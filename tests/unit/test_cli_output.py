@@ -49,6 +49,39 @@ def test_tables_for_people_keep_one_line_a_row() -> None:
     assert len(shown(Form.TABLE, wide)[0].splitlines()) == 2
 
 
+def on_a_terminal(table: Table, width: int) -> list[str]:
+    out = io.StringIO()
+    screen = Screen(Form.TABLE, out, io.StringIO())
+    screen.console.width = width
+    screen.show(table)
+    return [line.rstrip() for line in out.getvalue().splitlines()]
+
+
+def test_what_a_line_is_about_stays_whole_on_a_terminal() -> None:
+    """People copy names, UUIDs and times; what is said of them is broken into lines instead."""
+    table = Table(("NAME", "A", "B"), [("n" * 40, "a " * 40, "b" * 60), ("m", "", "")], [])
+    lines = on_a_terminal(table, 100)
+    assert all(len(line) <= 100 for line in lines)
+    assert [line for line in lines if "n" * 40 in line]
+    assert "".join(lines).count("b") == 60
+    narrow = on_a_terminal(table, 50)
+    assert all(len(line) <= 50 for line in narrow)
+    assert "".join(narrow).count("n") == 40
+
+
+def test_what_is_said_stands_below_its_row_where_a_terminal_is_too_narrow() -> None:
+    rows = [("arm", "pending", "no image " * 10), ("eye", "running", "")]
+    table = Table(("NAME", "PHASE", "MESSAGE"), rows, [], below="MESSAGE")
+    assert on_a_terminal(table, 120)[0].split() == ["NAME", "PHASE", "MESSAGE"]
+    assert on_a_terminal(table, 60) == [
+        "NAME  PHASE",
+        "arm   pending",
+        "    no image no image no image no image no image no image no",
+        "    image no image no image no image",
+        "eye   running",
+    ]
+
+
 def test_csv_and_json_are_for_programs() -> None:
     out, _ = shown(Form.CSV, TABLE)
     assert out == "name,on_disk\na,1000\nb\x1b[2J,running\n"

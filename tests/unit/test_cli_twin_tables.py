@@ -25,7 +25,8 @@ def linked(fingerprint: object, name: object = "arm") -> Body:
 
 def test_twins_are_shown_by_name_with_their_devices_and_drivers() -> None:
     twins = [
-        Twin("t3", linked("vm-1", "gripper"), {"online": True, "since": SINCE}),
+        Twin("t3", linked("vm-1", "gripper"), {"online": True, "edge_id": "t3", "since": SINCE}),
+        Twin("t4", linked("vm-1", "hand"), {"online": True, "edge_id": "vm-1", "since": SINCE}),
         Twin("t2", linked("vm-9", "camera"), {"online": False, "since": "lately"}),
         Twin("t1", {"name": "arm", "metadata": {"edge_configs": {"vm-1": {}, "x": {}}}}, {}),
         Twin("t0", linked(5, None), {}),
@@ -35,6 +36,7 @@ def test_twins_are_shown_by_name_with_their_devices_and_drivers() -> None:
         ["arm", "t1", "robot-7", "never heard", ""],
         ["camera", "t2", "vm-9", "offline", "lately"],
         ["gripper", "t3", "robot-7", "online", "1m 30s ago"],
+        ["hand", "t4", "robot-7", "silent", "1m 30s ago"],
     ]
 
 

@@ -105,3 +105,12 @@ def test_every_variable_is_documented() -> None:
 def test_the_port_that_clients_take_for_tls_is_refused() -> None:
     with pytest.raises(InvalidInput, match="8883 is MQTT's port for TLS"):
         find_settings([], options={"cyberwave.mqtt_port": "8883"}, environment={})
+
+
+def test_variables_of_drivers_are_named_and_never_all_of_them() -> None:
+    path = "cyberwave.driver_variables"
+    found = find_settings([], options={path: '["ARM_*", SPEED]'}, environment={})
+    assert found[path].value == ["ARM_*", "SPEED"]
+    for wrong in ("*", "A=1", "*_PATH"):
+        with pytest.raises(InvalidInput, match="is no name of a variable"):
+            find_settings([], options={path: f'["{wrong}"]'}, environment={})

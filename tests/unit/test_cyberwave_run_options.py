@@ -81,6 +81,27 @@ def test_the_rest_of_what_it_says() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("text", "gpus", "names"),
+    [
+        ("all", "all", None),
+        ("all,capabilities=utility", "all", None),
+        ("2", "2", None),
+        ("count=2", "2", None),
+        ("device=0", "", ["0"]),
+        ("device=GPU-3a23c669", "", ["GPU-3a23c669"]),
+        ('"device=0,2"', "", ["0", "2"]),
+    ],
+)
+def test_who_asks_for_some_gpus_is_not_given_all(
+    text: str, gpus: str, names: list[str] | None
+) -> None:
+    found = parsed(["--gpus", text])
+    assert found.gpus == gpus
+    requests = found.host.get("DeviceRequests")
+    assert requests == (names and [{"DeviceIDs": names, "Capabilities": [["gpu"]]}])
+
+
 def test_how_it_is_run_is_the_nodes_to_decide() -> None:
     found = parsed(
         ["--name", "x", "-d", "--rm", "-it", "--restart", "always", "--pull", "never", "--init"]
@@ -100,6 +121,7 @@ def test_how_it_is_run_is_the_nodes_to_decide() -> None:
     ("params", "words"),
     [
         (["--nope"], "unrecognized arguments: --nope"),
+        (["--gpus", "some"], "neither all, nor a number"),
         (["acme/other"], "unrecognized arguments: acme/other"),
         (["-e"], "-e/--env: expected one argument"),
         (["-e", "A B=1"], "is no NAME=VALUE"),

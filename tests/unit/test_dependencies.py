@@ -7,10 +7,10 @@ from collections.abc import Coroutine
 from typing import Any
 
 import pytest
-from litestar import Litestar, get
-from litestar.di import NamedDependency
+from litestar import Litestar, Router, get
+from litestar.di import NamedDependency, Provide
 
-from skerry.hub.api.dependencies import given, resolve_one_by_one
+from skerry.hub.api.dependencies import give, given, resolve_one_by_one
 
 
 @get("/sum")
@@ -46,6 +46,29 @@ async def test_a_request_makes_no_tasks_for_what_its_route_is_given(one_by_one: 
         loop.set_task_factory(None)
     assert body == b"3"
     assert (made == 0) is one_by_one
+
+
+async def _doubled(two: NamedDependency[int]) -> int:
+    return 2 * two
+
+
+@get("/made")
+async def made_of_another(doubled: NamedDependency[int]) -> int:
+    """What another dependency makes of a feature."""
+    return doubled
+
+
+async def test_a_router_is_given_what_its_routes_and_their_dependencies_ask_for() -> None:
+    first = Router("/", route_handlers=[total])
+    second = Router(
+        "/", route_handlers=[made_of_another], dependencies={"doubled": Provide(_doubled)}
+    )
+    give([first, second], {"one": 1, "two": 2, "three": 3})
+    assert first.dependencies.keys() == {"one", "two"}
+    assert second.dependencies.keys() == {"doubled", "two"}
+    app = Litestar([first, second], openapi_config=None, logging_config=None)
+    assert await _answer(app, "/sum") == b"3"
+    assert await _answer(app, "/made") == b"4"
 
 
 async def _answer(app: Litestar, path: str) -> bytes:

@@ -8,11 +8,15 @@ from msgspec.structs import replace
 from skerry.kit.clock import NS
 from skerry.node.drivers.flapping import (
     PAUSE,
+    Look,
     Rule,
     due,
     ended,
+    first_mark,
+    judged,
     loops,
     marked,
+    next_look,
     of_this,
     proven,
     recently,
@@ -20,6 +24,7 @@ from skerry.node.drivers.flapping import (
     tried,
 )
 from skerry.node.store.driver_marks import DriverMark
+from skerry.wire.workload import Exit, Generation, WorkloadStatus
 
 START = 1_760_000_000 * NS
 RULE = Rule()
@@ -126,3 +131,42 @@ def test_another_image_or_other_metadata_forgets_the_mark_but_not_while_it_runs(
     assert (cleared.since, cleared.ends, cleared.total) == (None, (), 5)
     running = after(1, 2, 3)
     assert of_this(running, "made", "changed") == running
+
+
+def look(seconds: float, restarts: int = 0, *, crashed: bool = False, made: str = "made") -> Look:
+    """A look at a driver that runs, and has since it ended last, if it has `crashed`."""
+    now = START + int(seconds * NS)
+    status = WorkloadStatus(
+        "w", Generation(0, 1), "running", now, restarts=restarts,
+        exit=Exit(code=1, at=now) if crashed else None,
+    )  # fmt: skip
+    return Look(made, "meta", status, now, now)
+
+
+def crashed(mark: DriverMark, *seconds: float) -> DriverMark:
+    for count, at in enumerate(seconds, mark.restarts + 1):
+        mark = judged(mark, look(at, count, crashed=True), RULE)
+    return mark
+
+
+def test_a_driver_goes_from_crash_to_mark_to_trial_to_freedom() -> None:
+    mark = crashed(first_mark("t", look(0)), 1, 2, 3, 4)
+    assert (mark.is_held, next_look(mark, START, RULE)) == (False, None)
+    mark = crashed(mark, 5)
+    assert mark.is_held
+    assert next_look(mark, START + 5 * NS, RULE) == PAUSE
+    mark = judged(mark, look(5 + PAUSE, 5, crashed=True), RULE)
+    assert (mark.is_held, mark.trial) == (False, True)
+    assert next_look(mark, START, RULE) == RULE.window
+    again = judged(mark, look(6 + PAUSE, 6, crashed=True), RULE)
+    assert again.is_held
+    lives = look(70 + PAUSE, 5)
+    free = judged(mark, Look("made", "meta", replace(lives.status, since=mark.since or 0), lives.now, lives.now), RULE)  # fmt: skip
+    assert (free.since, free.ends, free.total) == (None, (), 5)
+
+
+def test_a_start_on_purpose_is_no_end_and_another_image_forgets_the_mark() -> None:
+    assert judged(FRESH, look(1, 3), RULE).ends == ()
+    held = crashed(FRESH, 1, 2, 3, 4, 5)
+    other = judged(held, look(6, 5, made="other"), RULE)
+    assert (other.is_held, other.made_of, other.total) == (False, "other", 0)

@@ -103,7 +103,7 @@ def test_what_is_no_mount_is_nobodys(words: str) -> None:
 ALL = """
 --env A=1 --env-file /x --network n --add-host a:1 --device /dev/video0 --volume a:/b --mount src=a,dst=/b --publish 1:1 --expose 1
 --cap-add KILL --cap-drop ALL --group-add a --ulimit nofile=1 --tmpfs /x --security-opt no-new-privileges --sysctl net.a=1 --label a=1
---dns 1.1.1.1 --user a --workdir /x --entrypoint a --gpus all --ipc private --pid private --uts private --userns private --shm-size 1m
+--dns 1.1.1.1 --user a --workdir /x --entrypoint a --gpus device=0 --ipc private --pid private --uts private --userns private --shm-size 1m
 --memory 1m --memory-swap 1m --cpus 1 --cpu-period 1 --cpu-quota 1 --cpu-shares 1 --cpuset-cpus 1 --pids-limit 1 --hostname a
 --runtime nvidia --cgroupns private --read-only --publish-all --domainname a --stop-signal SIGINT --memory-reservation 1m
 --memory-swappiness 1 --oom-score-adj 1 --blkio-weight 10 --cpuset-mems 0 --dns-search a --dns-opt a --oom-kill-disable=false

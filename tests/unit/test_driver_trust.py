@@ -141,12 +141,12 @@ def test_the_devices_limit_of_memory_is_one(memory: str) -> None:
 
 
 def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables() -> None:
-    native = {"default": {"command": ["/usr/bin/arm", "-v"], "params": ["-e", "A=1"]}}
+    native = {"default": {"command": ["/usr/bin/arm", "-v"], "params": ["-e", "TZ=UTC"]}}
     assert "asks for command" in trouble(twin(drivers=native))
     for other in ("/usr/bin/arm", "/usr/bin/arm -v -v", "-v"):
         assert "add «/usr/bin/arm -v»" in trouble(twin(drivers=native), on=device(HERE, other))
     plan = only(twin(drivers=native), on=device(HERE, "/usr/bin/arm -v"))
-    assert (plan.driver.command, plan.variables) == (("/usr/bin/arm", "-v"), {"A": "1"})
+    assert (plan.driver.command, plan.variables) == (("/usr/bin/arm", "-v"), {"TZ": "UTC"})
     wrong = {"default": {"command": ["/usr/bin/arm"], "params": ["--network", "two"]}}
     assert "takes only -e" in trouble(twin(drivers=wrong), on=device(HERE, "/usr/bin/arm"))
 
@@ -162,8 +162,24 @@ def test_a_native_driver_is_run_only_if_it_is_trusted_and_takes_only_variables()
         "IFS",
         "XDG_CONFIG_HOME",
         "CYBERWAVE_WORKERS_DIR",
+        "MALLOC_TRACE",
+        "NEXT_FRAMEWORKS_PLUGINS",
     ],
 )
 def test_a_trusted_command_is_given_nothing_that_makes_another_of_it(name: str) -> None:
     native = {"default": {"command": ["arm"], "params": ["-e", f"{name}=x"]}}
     assert f"is given no {name}" in trouble(twin(drivers=native), on=device(HERE, "arm"))
+
+
+def test_which_other_variables_do_no_harm_the_device_says() -> None:
+    params = ["-e", "ARM_SERIAL=7", "-e", "CYBERWAVE_ARM=x", "-e", "SPEED=2"]
+    native = twin(drivers={"default": {"command": ["arm"], "params": params}})
+    on = device(HERE, "arm", IMAGE)
+    assert "is given no ARM_SERIAL, SPEED: " in trouble(native, on=on)
+    assert "is given no SPEED: " in trouble(native, on=replace(on, variables=["ARM_*"]))
+    allowed = replace(on, variables=["ARM_*", "SPEED"])
+    assert only(native, on=allowed).variables["SPEED"] == "2"
+    image = twin(ARM, "--privileged", *params)
+    assert "«cyberwave.driver_variables»" in trouble(image, on=on)
+    assert only(image, on=allowed).options.privileged
+    assert "SPEEDY" in trouble(twin(ARM, "--privileged", "-e", "SPEEDY=1"), on=allowed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from msgspec.structs import replace
 from tests.driver_rig import (
     ARM,
@@ -17,6 +18,7 @@ from tests.driver_rig import (
     with_config,
 )
 
+from skerry.node.twin_ports import FORGOTTEN
 from skerry.node.workloads.changes import in_force, needs_restart
 from skerry.wire.codec import decode, encode
 from skerry.wire.workload import Assignment
@@ -52,7 +54,7 @@ async def test_a_driver_that_cannot_be_made_is_its_twins_trouble_alone(tmp_path:
     assert list(await rig.look()) == [f"cyberwave-driver-{OTHER[:8]}"]
     (told,) = rig.workloads.troubles
     assert (told.twin, told.kind) == (ARM, "driver_start_failure")
-    assert list(rig.workloads.planned) == [OTHER]
+    assert rig.workloads.planned == {OTHER}
 
 
 async def test_a_driver_keeps_its_name_when_another_twin_comes_whose_first_digits_are_equal(
@@ -95,6 +97,25 @@ async def test_what_cannot_be_decided_ends_nothing_and_starts_nothing(tmp_path: 
     assert again.workloads.knows_networks
     again.barred = "no credentials"
     assert await again.look() == before
+
+
+@pytest.mark.guarantee("G8")
+async def test_a_camera_whose_address_cannot_be_read_goes_on_as_it_was_started(
+    tmp_path: Path,
+) -> None:
+    rig = Rig(tmp_path, twin(), twin(OTHER))
+    rig.device = with_config(rig.device, video_devices={ARM: "rtsp://a:b@cam.lan/1"})
+    before = await rig.look()
+    again = Rig(tmp_path, twin(), twin(OTHER))
+    again.device = with_config(again.device, video_devices={ARM: FORGOTTEN})
+    assert (await again.look()).keys() == before.keys() - {NAME}
+    again.started = before
+    assert await again.look() == before
+    [trouble] = again.workloads.troubles
+    assert (trouble.twin, trouble.kind) == (ARM, "driver_health")
+    again.device = rig.device
+    assert await again.look() == before
+    assert again.workloads.troubles == []
 
 
 async def test_a_driver_waits_until_the_gate_listens_where_it_is_sent_to(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.config_rig import Kept
+from tests.nesting import nest
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
@@ -310,3 +311,18 @@ def test_what_cannot_be_erased_is_in_the_certificate(
             assert len(said.left) > 1, left
     else:
         pytest.fail("more operations than expected")
+
+
+@pytest.mark.guarantee("G9")
+def test_no_program_keeps_a_node_from_erasing_itself_by_directories_in_each_other(
+    tmp_path: Path,
+) -> None:
+    """Workers and drivers may write into directories of the node's, deeper than a path can name and than Python calls itself."""
+    data_dir = tmp_path / "data"
+    mark = furnished(data_dir)
+    nest(data_dir / "workloads", 3000, "canary")
+    erase(settings_in(data_dir), mark, RealDisk(), SystemClock())
+    assert {path.name for path in data_dir.iterdir()} == {"node.lock", "decommissioned.json"}
+    assert statement(data_dir).left == [
+        "volumes that containers have with their engine, and images"
+    ]

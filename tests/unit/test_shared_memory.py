@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from tests.nesting import nest
 
 from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 
@@ -67,14 +68,7 @@ def test_what_lies_deep_goes_without_taking_the_agents_descriptors(
     (tmp_path / "1").symlink_to("/proc/self")
     descriptors = len(os.listdir("/proc/self/fd")) + 60  # noqa: PTH208 - only how many
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    at = os.open(memory, os.O_DIRECTORY)
-    for _ in range(2000):  # deeper than a path can name
-        os.mkdir("d", dir_fd=at)
-        below = os.open("d", os.O_DIRECTORY, dir_fd=at)
-        os.close(at)
-        at = below
-    os.close(os.open("left", os.O_CREAT | os.O_WRONLY, dir_fd=at))
-    os.close(at)
+    nest(memory, 2000, "left")
     resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     try:
         assert clear(time.time() + 100, memory, tmp_path) == ["left"]

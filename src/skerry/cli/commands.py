@@ -9,6 +9,8 @@ from typing import Annotated
 import typer
 
 import skerry
+from skerry.kit.authorities import unread
+from skerry.kit.collector import uncollected
 
 COMMANDS = {
     "up": "up",
@@ -66,8 +68,9 @@ def application(words: Sequence[str]) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     chosen = words[:1] if words and words[0] in COMMANDS else COMMANDS
-    for module in dict.fromkeys(COMMANDS[word] for word in chosen):
-        importlib.import_module(f"skerry.cli.{module}").register(app)
+    with unread(), uncollected():
+        for module in dict.fromkeys(COMMANDS[word] for word in chosen):
+            importlib.import_module(f"skerry.cli.{module}").register(app)
     return app
 
 

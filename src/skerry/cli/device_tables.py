@@ -61,6 +61,7 @@ def device_table(found: DeviceDetail, now: int) -> Table:
         empty="no orders",
         lead=_lead(found, now),
         csv_only=frozenset({"ID"}),
+        below="MESSAGE",
     )
 
 

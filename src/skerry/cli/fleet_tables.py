@@ -126,6 +126,7 @@ def workloads_table(
         "no workloads: «skerry apply -f FILE» makes one",
         lead=[_update_line(view.name, view.update) for view in views if view.update is not None],
         csv_only=_WORKLOAD_CSV_ONLY,
+        below="MESSAGE",
     )
 
 
@@ -156,6 +157,7 @@ def lone_node_workloads_table(
         ],
         "this node has no workloads",
         csv_only=_WORKLOAD_CSV_ONLY - ({"ISOLATION"} if isolation else set()),
+        below="MESSAGE",
     )
 
 

@@ -88,6 +88,7 @@ async def doctor(
             ("CHECK", "OUTCOME", "FOUND", "WHAT TO DO"),
             [(check.name, word(check.outcome), check.detail, check.fix) for check in checks],
             Doctor(checks),
+            below="WHAT TO DO",
         )
     )
     if any(check.outcome == "failed" for check in checks):

@@ -16,6 +16,7 @@ from skerry.cli.session import Session, remote
 from skerry.cli.storage import Streams, report_table
 from skerry.hub.settings import settings_to_start
 from skerry.kit.clock import iso
+from skerry.kit.collector import uncollected
 from skerry.kit.errors import InvalidInput
 from skerry.kit.service_manager import ServiceManager
 from skerry.kit.units import format_duration, parse_duration
@@ -61,7 +62,8 @@ def run(
     }
     options = {path: str(value) for path, value in given.items() if value is not None}
     settings = settings_to_start(config or [], options)
-    from skerry.hub import process, server
+    with uncollected():
+        from skerry.hub import process, server
 
     process.set_up_logging()
     process.set_up_heap()

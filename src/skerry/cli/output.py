@@ -11,16 +11,16 @@ import csv
 import enum
 import json
 import sys
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import Annotated, TextIO
 
 import msgspec
 import typer
 from rich.console import Console
-from rich.table import Table as RichTable
 from rich.text import Text
 
+from skerry.cli.grid import grid
 from skerry.kit.clock import NS
 from skerry.kit.one_line import one_line
 from skerry.kit.units import format_duration
@@ -77,7 +77,8 @@ class Line:
 class Table:
     """What a command found. `data` is the wire value that JSON shows, with everything that the table leaves out.
 
-    People alone get `lead`, above the table; programs alone get the columns in `csv_only`.
+    People alone get `lead`, above the table; programs alone get the columns in `csv_only`. The column `below` stands below
+    its row on a terminal that is too narrow for it.
     """
 
     columns: Sequence[str]
@@ -86,6 +87,7 @@ class Table:
     empty: str = "nothing found"
     lead: Sequence[Line] = ()
     csv_only: Set[str] = frozenset()
+    below: str = ""
 
 
 class Screen:
@@ -109,7 +111,8 @@ class Screen:
                 for line in table.lead:
                     self.say(line.text, line.style)
                 if table.rows:
-                    self.console.print(_rich(table))
+                    for drawn in _grid(table, self.console):
+                        self.console.print(drawn, soft_wrap=True)
                 else:
                     self.note(table.empty)
 
@@ -197,14 +200,12 @@ def _raw(cell: Cell | str) -> str:
     return cell.text if cell.raw is None else csv_text(cell.raw)
 
 
-def _rich(table: Table) -> RichTable:
-    shown = RichTable(box=None, pad_edge=False, header_style="bold")
+def _grid(table: Table, console: Console) -> Iterator[Text]:
     places = [at for at, column in enumerate(table.columns) if column not in table.csv_only]
-    for at in places:
-        shown.add_column(table.columns[at], overflow="fold")
-    for row in table.rows:
-        cells = [
-            Cell(cell) if isinstance(cell, str) else cell for cell in (row[at] for at in places)
-        ]
-        shown.add_row(*(Text(one_line(cell.text), cell.style) for cell in cells))
-    return shown
+    heads = [table.columns[at] for at in places]
+    rows = [[_text(row[at]) for at in places] for row in table.rows]
+    return grid(heads, rows, console, heads.index(table.below) if table.below else None)
+
+
+def _text(cell: Cell | str) -> Text:
+    return Text(one_line(cell)) if isinstance(cell, str) else Text(one_line(cell.text), cell.style)

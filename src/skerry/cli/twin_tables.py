@@ -32,21 +32,28 @@ def alerts_table(alerts: Sequence[Alert], now: int) -> Table:
         [_alert(each, now) for each in found],
         found,
         "no alerts",
+        below="DESCRIPTION",
     )
 
 
 def _twin(each: Twin, names: Mapping[str, str], now: int) -> Sequence[Cell | str]:
-    if not each.presence:
-        driver = Cell("never heard", "dim", raw="")
-    else:
-        driver = word("online" if each.presence.get("online") is True else "offline")
     return (
         text_of(each.body, "name"),
         each.uuid,
         _devices(each, names),
-        driver,
+        _driver(each),
         _when(text_of(each.presence, "since"), now),
     )
+
+
+def _driver(each: Twin) -> Cell:
+    """«silent»: only the device speaks for the twin, as it does until a driver runs."""
+    if not each.presence:
+        return Cell("never heard", "dim", raw="")
+    if each.presence.get("online") is not True:
+        return word("offline")
+    by_device = text_of(each.presence, "edge_id") in linked_devices(each.body)
+    return Cell("silent", "yellow") if by_device else word("online")
 
 
 def _devices(each: Twin, names: Mapping[str, str]) -> str:

@@ -42,6 +42,7 @@ def worker_table(
             *(line for group in groups for line in _lines(group, now_ns, models)),
             *([] if judged is None else _health(judged)),
         ],
+        below="MESSAGE",
     )
 
 

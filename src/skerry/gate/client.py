@@ -18,7 +18,7 @@ from skerry.gate.answers import Partial, Withheld
 from skerry.gate.fields import Malformed
 from skerry.gate.journal import NoRoom
 from skerry.gate.packets import Connect, Packet, Passage, Publish, Reader
-from skerry.gate.room import SMALL, Place
+from skerry.gate.room import SLOWEST, SMALL, Place
 from skerry.gate.sessions import Session
 from skerry.gate.streams import FULL, Stream
 from skerry.gate.surroundings import Surroundings
@@ -145,7 +145,8 @@ class Client:
         """For the large packet whose beginning has come; what was taken counts until the broker has it."""
         size = self._reader.wanted
         if size > SMALL:
-            if not self._place.take(self._reader.count, size):
+            token = self.holder.scope.number if self.holder else 0
+            if not self._place.take(self._reader.count, size, token):
                 self._down.pause("room")
         elif not (self._up and self._up.waiting > FULL):
             self._place.give_back()
@@ -354,7 +355,7 @@ class Client:
 
     def _relieve_client(self) -> None:
         up = self._up
-        if up and self._down.when_relieved(lambda: up.resume("client")):
+        if up and self._down.when_relieved(lambda: up.resume("client"), SLOWEST):
             up.pause("client")
 
     def _answer(self, part: Packet | bytes) -> None:

@@ -38,6 +38,8 @@ class Stream:
         self._queue: deque[bytes | memoryview] = deque()
         self._pauses: set[str] = set()
         self._relieved: Callable[[], object] | None = None
+        self._reliefs = 0
+        self._is_timed = False
         self._finishing = self._hears_out = False
         loop.watch(sock.fileno(), self._receive)
 
@@ -63,12 +65,32 @@ class Stream:
             if self.open and not self._pauses and not self._finishing:
                 self._loop.when_readable(self._sock.fileno(), self._receive)
 
-    def when_relieved(self, callback: Callable[[], object]) -> bool:
-        """Whether too much is waiting; then calls back once when it no longer is."""
+    def when_relieved(self, callback: Callable[[], object], patience: float = 0.0) -> bool:
+        """Whether too much is waiting; then calls back once when it no longer is.
+
+        A peer that takes so little for so many seconds (twice as many at most) that it never is counts as gone.
+        """
         if self.open and self.waiting > FULL:
             self._relieved = callback
+            if patience and not self._is_timed:
+                self._time(patience)
             return True
         return False
+
+    def _time(self, patience: float) -> None:
+        """One timer for all reliefs: who reads fast is relieved thousands of times meanwhile."""
+        self._is_timed = True
+        reliefs = self._reliefs
+
+        def look() -> None:
+            self._is_timed = False
+            if self.open and self._relieved:
+                if reliefs == self._reliefs:
+                    self._lost()
+                else:
+                    self._time(patience)
+
+        self._loop.later(patience, look)
 
     def finish(self) -> None:
         """Hangs up when all has been sent, or soon after; reads no more."""
@@ -163,4 +185,5 @@ class Stream:
     def _relieve(self) -> None:
         if self._relieved and self.waiting <= FULL // 4:
             callback, self._relieved = self._relieved, None
+            self._reliefs += 1
             callback()

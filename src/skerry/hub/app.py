@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, fields
 
 from litestar import Litestar, Router
@@ -14,7 +15,7 @@ from skerry.hub.api.auth import Authenticator, Door
 from skerry.hub.api.blobs import blob_routes
 from skerry.hub.api.bodies import ZstdBodies
 from skerry.hub.api.bundles import bundle_routes
-from skerry.hub.api.dependencies import given, resolve_one_by_one
+from skerry.hub.api.dependencies import give, resolve_one_by_one
 from skerry.hub.api.devices import device_routes
 from skerry.hub.api.entities import entity_routes
 from skerry.hub.api.executions import execution_routes
@@ -149,7 +150,8 @@ def build_app(features: Features, nodes_app: Litestar | None = None) -> Litestar
     """People's application. Nodes are served by it, too, unless they have `nodes_app`."""
     of_nodes = node_routes() if nodes_app is None else elsewhere_routes(features.enrolling.address)
     app = _app(features, features.authenticator, [of_nodes, *_of_people()])
-    app.state.openapi = document([*app.routes, *(nodes_app.routes if nodes_app else ())])
+    routes = [*app.routes, *(nodes_app.routes if nodes_app else ())]
+    app.state.openapi = functools.cache(lambda: document(routes))
     return app
 
 
@@ -187,12 +189,10 @@ def _of_people() -> list[Router]:
 
 def _app(features: Features, door: Door, routers: list[Router]) -> Litestar:
     """Every request passes the door first, by way of `Auditing`, and again and again while it is open."""
+    give(routers, {field.name: getattr(features, field.name) for field in fields(features)})
     app = Litestar(
         routers,
         guards=[features.auditing.guard(door)],
-        dependencies={
-            field.name: given(getattr(features, field.name)) for field in fields(features)
-        },
         exception_handlers=HANDLERS,
         middleware=[
             StandingRequests(features.standing, door),

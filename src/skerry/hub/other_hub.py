@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 
 import aiohttp
 
+from skerry.kit.authorities import authorities
 from skerry.kit.errors import InvalidInput, NotFound, Refused, SkerryError, Transient
 from skerry.wire.codec import decode
 from skerry.wire.people import Problem
@@ -22,6 +23,14 @@ ASKED_BY = "Skerry-Asked-By"
 """Header beside it: the person who asks, percent-encoded, for the node's audit log."""
 
 _ERRORS: Mapping[int, type[SkerryError]] = {400: InvalidInput, 404: NotFound, 409: Refused}
+
+
+_TRUSTED = authorities()
+
+
+def connections() -> aiohttp.TCPConnector:
+    """To another hub process, verified as the system does: aiohttp's own context trusts nobody in a process of `skerry`."""
+    return aiohttp.TCPConnector(ssl=_TRUSTED)
 
 
 class Answer:
@@ -61,7 +70,9 @@ async def ask(
     own = {"Authorization": f"Bearer {token}", FORWARDED: "1"}
     patience = aiohttp.ClientTimeout(total=whole, connect=2.0)
     async with contextlib.AsyncExitStack() as unless_answered:
-        session = aiohttp.ClientSession(headers=own | dict(headers), timeout=patience)
+        session = aiohttp.ClientSession(
+            connector=connections(), headers=own | dict(headers), timeout=patience
+        )
         unless_answered.push_async_callback(session.close)
         try:
             async with asyncio.timeout(first):

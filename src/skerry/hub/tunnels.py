@@ -15,7 +15,7 @@ import aiohttp
 
 from skerry.hub.channel import Channel
 from skerry.hub.link import FIRST_ANSWER, Links
-from skerry.hub.other_hub import ASKED_BY, FORWARDED
+from skerry.hub.other_hub import ASKED_BY, FORWARDED, connections
 from skerry.hub.peers import Peers
 from skerry.hub.settings import AccessSection
 from skerry.kit.errors import Refused, Transient
@@ -175,7 +175,9 @@ async def _forward(path: str, token: str, first: str = "", *, by: str) -> _Forwa
     """`first` is what the other one hears before anything else."""
     headers = {"Authorization": f"Bearer {token}", FORWARDED: "1", ASKED_BY: quote(by)}
     async with contextlib.AsyncExitStack() as unless_opened:
-        session = aiohttp.ClientSession(headers=headers, trace_configs=[none_followed()])
+        session = aiohttp.ClientSession(
+            connector=connections(), headers=headers, trace_configs=[none_followed()]
+        )
         unless_opened.push_async_callback(session.close)
         try:
             # The other one waits for its node so long before it begins to answer.

@@ -2,7 +2,7 @@
 
 aiohttp makes two TLS contexts when it is imported, and each reads all authorities. Where the system has them in one
 file, that is a tenth of a second of the agent's start and 1.7 MB for ever, and a node whose hub speaks plain HTTP
-uses none of it. `skerry.node.process` imports within `unread`; `sync.uplink` connects with `Authorities`.
+uses none of it. `skerry.node.process` and `skerry.cli.commands` import within `unread`; who connects uses `Authorities`.
 """
 
 from __future__ import annotations

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.cyberwave.recordings import recordings
 from skerry.core.setting_values import Setting
 from skerry.kit.errors import InvalidInput
+
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*\*?")
 
 
 def cyberwave_settings() -> tuple[Setting, ...]:
@@ -28,6 +32,9 @@ def cyberwave_settings() -> tuple[Setting, ...]:
                 "The broker's program; by default the mosquitto of PATH, /usr/sbin or /usr/local/sbin."),
         Setting("cyberwave.privileged", "words", [],
                 "Drivers that may have the whole device if they ask for it, or run on it natively: images, registry ids of assets, whole command lines."),
+        Setting("cyberwave.driver_variables", "words", [],
+                "Variables that params may give to drivers which are trusted by image or command line, beside the documented ones: names by which their "
+                "programs take up no code, or beginnings of names with «*».", check=_variables_fault),
         Setting("cyberwave.worker_command", "words", [],
                 "What runs the workers on the device itself, «[/PATH/python, -m, cyberwave.workers.main]»; by default a container does."),
         Setting("cyberwave.record", "tables", {},
@@ -64,6 +71,14 @@ def cyberwave_settings() -> tuple[Setting, ...]:
 
 def _uuid_fault(value: object) -> str | None:
     return None if is_uuid(str(value)) else f"«{value}» is no UUID in lower case and with dashes"
+
+
+def _variables_fault(value: object) -> str | None:
+    words = msgspec.convert(value, list[str])
+    wrong = next((word for word in words if not _VARIABLE.fullmatch(word)), None)
+    return (
+        None if wrong is None else f"«{wrong}» is no name of a variable, nor its beginning with «*»"
+    )
 
 
 def _mqtt_port_fault(value: object) -> str | None:

@@ -19,6 +19,7 @@ from skerry import __version__
 from skerry.kit.clock import Clock
 from skerry.kit.disk import Disk
 from skerry.kit.file_lock import locked
+from skerry.kit.flattening import flatten
 from skerry.kit.tmpfs import tmpfs_below, unmount
 from skerry.node.backups.place import backup_directory, database_file, owner_of
 from skerry.node.identity import SECRET_FILE, Identity
@@ -94,6 +95,7 @@ def _survey(settings: NodeSettings, data_dir: Path, mark: Mark) -> Survey:
     files = size = 0
     places = [*own, *_places(settings, data_dir, mark)]
     for place in places:
+        flatten(place)
         for path in _below(place, []):
             if not _stays(path, place):
                 files, size = files + 1, size + path.lstat().st_size

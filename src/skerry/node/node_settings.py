@@ -69,7 +69,8 @@ class TrustSection(msgspec.Struct, frozen=True):
 class CyberwaveSection(msgspec.Struct, frozen=True):
     """Drivers and workers of Cyberwave. `record`: what is kept of the data bus, by pattern of its keys.
 
-    `privileged` are images, registry ids and command lines whose drivers may have the whole device; `variables` are CYBERWAVE_* and ZENOH_* of
+    `privileged` are images, registry ids and command lines whose drivers may have the whole device, `driver_variables` what their params may
+    set besides the known ones; `variables` are CYBERWAVE_* and ZENOH_* of
     the agent's own environment, without secrets.
     """
 
@@ -80,6 +81,7 @@ class CyberwaveSection(msgspec.Struct, frozen=True):
     mqtt_port: int = 18884
     mosquitto: Path | None = None
     privileged: list[str] = []
+    driver_variables: list[str] = []
     worker_command: list[str] = []
     record: dict[str, dict[str, str]] = {}
     ring_size: int = 256_000_000

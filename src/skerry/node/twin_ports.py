@@ -159,6 +159,10 @@ class EdgeOrders(Protocol):
         ...
 
 
+FORGOTTEN = "address"
+"""In the place of a video device: an address that nobody knows any more until its file can be read again."""
+
+
 class DeviceConfig(msgspec.Struct, frozen=True):
     """What the configuration directory and the agent's own environment say, as `docs/reference/cyberwave.md` has it.
 
@@ -177,7 +181,7 @@ class DeviceConfig(msgspec.Struct, frozen=True):
     signed_in: bool = False
 
     def video_device(self, twin: str) -> str:
-        """What a camera's driver is to open; empty: nothing is said."""
+        """What a camera's driver is to open; empty: nothing is said. FORGOTTEN: nobody can tell now."""
         return self.video_devices.get(twin, self.video_devices.get("", ""))
 
     def __repr__(self) -> str:

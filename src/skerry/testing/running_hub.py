@@ -34,6 +34,7 @@ from skerry.hub.trust.server_tls import NO_CHECK_TIME
 from skerry.hub.web_server import Keepalive
 from skerry.kit.clock import Clock
 from skerry.kit.reception import RequestLimits
+from skerry.testing.prepared import put_tables
 from skerry.wire.access import AccessTokenReply, AccessTokenRequest
 from skerry.wire.codec import decode, encode
 from skerry.wire.people import TokenReply, TokenRequest
@@ -210,6 +211,8 @@ async def running_hub(  # noqa: PLR0913 - what a hub is set up with
         access=access or AccessSection(),
         tls=tls or TlsSection(),
     )
+    if database is None:
+        put_tables(data_dir / "hub.db")
     nodes_address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     address: asyncio.Future[str] = asyncio.get_running_loop().create_future()
     task = asyncio.create_task(

@@ -89,7 +89,9 @@ async def test_a_command_ends_with_the_right_to_it(
     ann = await hub.access_token("ann", "operator")
     async with asked(client, ann, shell("setsid sleep 1000 & echo up; exec sleep 1000")) as person:
         await person.until(b"up")
-        assert len(workload.device.processes(instance)) == len(before) + 2
+        await eventually(  # what is just being started (in execve) has no environment for a moment
+            lambda: len(workload.device.processes(instance)) == len(before) + 2, "both run"
+        )
         match end:
             case "token":
                 path = "/api/v1/access/tokens/ann"

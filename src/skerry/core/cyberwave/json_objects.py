@@ -9,8 +9,10 @@ import msgspec
 
 from skerry.kit.errors import InvalidInput
 
+Object = Mapping[str, Any]
 
-def object_of(text: bytes) -> Mapping[str, Any]:
+
+def object_of(text: bytes) -> Object:
     """The JSON object in a file. Raises InvalidInput."""
     try:
         found = msgspec.json.decode(text)

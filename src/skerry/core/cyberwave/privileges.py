@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -53,18 +53,11 @@ _OWN_MODES = frozenset({"", "none", "private", "shareable"})
 _NAMESPACED = re.compile(r"net\..+|kernel\.(?:msg|shm|sem)\w*|fs\.mqueue\..+")
 """Settings of the kernel that a container has for itself."""
 
-_STARTS = re.compile(
-    r"(?:(?:DY)?LD_|BASH|PERL5|RUBY|LUA_|NODE_|GIT_).*|.*JAVA.*|.*JDK.*|PYTHON(?!UNBUFFERED$|DONTWRITEBYTECODE$|UTF8$|IOENCODING$|HASHSEED$|FAULTHANDLER$).*"
-    r"|ENV|PATH|IFS|PS4|HOME|SHELL|SHELLOPTS|CLASSPATH|GCONV_PATH|LOCPATH|OPENSSL_(?:CONF|ENGINES|MODULES)|(?:GST|GTK|QT|GIO|VK|XDG|PIP|ALSA|DOTNET|AMENT|COLCON|CUDA)_.*|.*_PATH|CYBERWAVE_(?:WORKERS|MODEL)_DIR",
-    re.DOTALL,
-)
-"""Variables by which loaders, shells and interpreters take up code from elsewhere: not for commands of the device itself."""
-
 _KNOWN = re.compile(
     r"CYBERWAVE_(?!.*(?:DIR|PATH|COMMAND|IMAGE))[A-Z0-9_]+|ZENOH_(?!HOME|.*(?:CONFIG|PLUGIN))[A-Z0-9_]+|ROS_DOMAIN_ID|TZ|LANG|LC_[A-Z]+|LOG_LEVEL|DEBUG"
-    r"|PYTHON(?:UNBUFFERED|DONTWRITEBYTECODE|UTF8|HASHSEED|FAULTHANDLER)"
+    r"|PYTHON(?:UNBUFFERED|DONTWRITEBYTECODE|UTF8|IOENCODING|HASHSEED|FAULTHANDLER)"
 )
-"""Variables by which no program takes up code: of an image nobody knows which others do."""
+"""Variables by which no program takes up code. Which others do (loaders, shells, interpreters, frameworks, drivers of graphics), nobody knows."""
 
 _FOR_DATA = ("/data", "/mnt", "/media")
 """Where no image has its programs or what they are set by: what is mounted elsewhere may stand in the place of that."""
@@ -91,7 +84,7 @@ JUDGED = frozenset(
 
 UNJUDGED = frozenset(
     {
-        "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "Dns", "DnsOptions", "DnsSearch",
+        "BlkioWeight", "CapDrop", "CpuPeriod", "CpuQuota", "CpuShares", "CpusetCpus", "CpusetMems", "DeviceRequests", "Dns", "DnsOptions", "DnsSearch",
         "ExtraHosts", "GroupAdd", "MemoryReservation", "MemorySwappiness", "NanoCpus", "PortBindings", "PublishAllPorts",
         "ReadonlyRootfs", "ShmSize", "Tmpfs",
     }
@@ -127,7 +120,9 @@ def asked(
     ]  # fmt: skip
 
 
-def trusted_by(driver: Driver, registry_id: str, options: RunOptions) -> list[str]:
+def trusted_by(
+    driver: Driver, registry_id: str, options: RunOptions, allowed: Sequence[str] = ()
+) -> list[str]:
     """The names by which the device may trust a driver, the most telling first.
 
     What a model is called says nothing of a driver that its twin names, an image nothing of another program in it, and the
@@ -136,7 +131,7 @@ def trusted_by(driver: Driver, registry_id: str, options: RunOptions) -> list[st
     names = [registry_id] if driver.of_asset else []
     if driver.command:
         names.append(shlex.join(driver.command))
-    elif not another_program(options):
+    elif not another_program(options, allowed):
         names += _image_names(driver.image)
     return [name for name in names if name]
 
@@ -148,13 +143,13 @@ def _image_names(image: str) -> list[str]:
     return list(dict.fromkeys((image, bare, untagged)))
 
 
-def another_program(options: RunOptions) -> list[str]:
+def another_program(options: RunOptions, allowed: Sequence[str] = ()) -> list[str]:
     """The options by which something else may run than what an image runs by itself, in their words."""
     named = (("Entrypoint", "--entrypoint"), ("WorkingDir", "--workdir"))
     places = _foreign_places(options.host)
     return [
         *(option for key, option in named if key in options.config),
-        *(f"-e {name}" for name in foreign_start(options.environment, command=False)),
+        *(f"-e {name}" for name in foreign_start(options.environment, allowed)),
         *(f"a mount at {place}" for place in places),
     ]
 
@@ -190,11 +185,18 @@ def _is_below(place: str, places: Iterable[str]) -> bool:
     return ".." not in path.parts and any(path.is_relative_to(one) for one in places)
 
 
-def foreign_start(names: Iterable[str], *, command: bool) -> list[str]:
-    """Those of the variables by which a trusted program, a `command` or an image, may run something else."""
-    if command:
-        return [name for name in names if _STARTS.fullmatch(name) and not _KNOWN.fullmatch(name)]
-    return [name for name in names if not _KNOWN.fullmatch(name)]
+def foreign_start(names: Iterable[str], allowed: Sequence[str] = ()) -> list[str]:
+    """Those of the variables by which a trusted program, a command or an image, may run something else.
+
+    `allowed` are those of which the device's owner says that they do nothing of the kind: names, and beginnings of names with `*`.
+    """
+    exact = {name for name in allowed if not name.endswith("*")}
+    begins = tuple(name[:-1] for name in allowed if name.endswith("*"))
+    return [
+        name
+        for name in names
+        if not (_KNOWN.fullmatch(name) or name in exact or name.startswith(begins))
+    ]
 
 
 def volumes(options: RunOptions) -> list[str]:

@@ -26,6 +26,9 @@ _VOLUME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _LARGEST = (1 << 63) - 1
 """Of the numbers that an engine takes."""
 
+_GPU_NAMES = re.compile(r'"device=([\w:.,-]+)"|device=([\w:.-]+)')
+"""In Docker's own form: several only in quotes."""
+
 _PORT = re.compile(r"[0-9]{1,5}")
 
 _OURS = (
@@ -78,7 +81,7 @@ def parsed(params: Sequence[str]) -> RunOptions:
         files=tuple(found.env_file or ()),
         networks=tuple(found.network or ()),
         privileged=found.privileged,
-        gpus=_gpus(found.gpus or ""),
+        gpus=_gpus(found.gpus) if found.gpus and not _gpu_names(found.gpus) else "",
         host=host,
         config=_config(found),
         ignored=tuple(f"--{name}" for name in _OURS if getattr(found, name.replace("-", "_"))),
@@ -162,6 +165,8 @@ def _maps(found: argparse.Namespace) -> dict[str, object]:
         host["Tmpfs"] = {
             path: options for path, _, options in (one.partition(":") for one in found.tmpfs)
         }
+    if names := _gpu_names(found.gpus or ""):
+        host["DeviceRequests"] = [{"DeviceIDs": names, "Capabilities": [["gpu"]]}]
     if found.publish:
         ports: dict[str, list[dict[str, str]]] = {}
         for inside, outside in map(_published, found.publish):
@@ -277,10 +282,21 @@ def _processors(text: str) -> int:
 
 
 def _gpus(text: str) -> str:
-    """«all» and their like, or how many."""
-    if text.isdecimal():
-        return str(_number(text))
-    return text
+    """«all», or how many; what is done with them (`capabilities=…`) is the image's affair."""
+    number = text.partition(",")[0].removeprefix("count=")
+    if number.isdecimal():
+        return str(_number(number))
+    if number not in ("all", "-1"):
+        raise InvalidInput(
+            f"params: --gpus «{text:.80}» is neither all, nor a number, nor device=…"
+        )
+    return "all"
+
+
+def _gpu_names(text: str) -> list[str]:
+    """Those that `device=0` and `"device=0,2"` name; none: it names none."""
+    match = _GPU_NAMES.fullmatch(text)
+    return [name for name in (match[1] or match[2]).split(",") if name] if match else []
 
 
 def _bounded(number: float, text: str) -> int:

@@ -130,13 +130,13 @@ async def log_out(request: AuthenticatedRequest, signing: NamedDependency[Signin
 @get("/schema", opt=ANYONE, media_type=MediaType.HTML)
 async def schema_page(state: State, templates: NamedDependency[Templates]) -> Response[str]:
     """The API's description for people, without any external asset."""
-    return _html(templates.render("schema.html", document=state.openapi))
+    return _html(templates.render("schema.html", document=state.openapi()))
 
 
 @get("/schema/openapi.json", opt=ANYONE, media_type="application/vnd.oai.openapi+json")
 async def schema_document(state: State) -> bytes:
     """The API's description for programs."""
-    return encode(state.openapi)
+    return encode(state.openapi())
 
 
 def page_routes() -> Router:

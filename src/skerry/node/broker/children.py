@@ -33,7 +33,6 @@ LOOK_EVERY, LOOK_MISSING = 60.0, 5.0
 """Seconds between two looks for the broker's program, and where there is none."""
 
 _SHORT = Stop(grace=2.0)
-_MEMORY = 128 << 20
 
 
 class BrokerWorkloads:
@@ -80,8 +79,9 @@ class BrokerWorkloads:
     def wanted(self) -> Sequence[Assignment]:
         plan = self._plan
         broker, gate = broker_command(self._program, plan.run), gate_command(plan)
+        conf = mosquitto_conf(Path(), "", plan.largest, plan.memory)
         return [
-            own_assignment(_spec(BROKER, broker, plan), mosquitto_conf(Path(), "", plan.largest)),
+            own_assignment(_spec(BROKER, broker, plan), conf),
             own_assignment(_spec(GATE, gate, plan), str(VERSION)),
         ]
 
@@ -98,12 +98,10 @@ class BrokerWorkloads:
 
 
 def _spec(name: str, command: list[str], plan: GatePlan) -> WorkloadSpec:
-    """Both hold whole messages in memory while they pass; the gate's journal counts as its own memory, too."""
-    memory = _MEMORY + plan.journal_limit + plan.largest
     return WorkloadSpec(
         name=name,
         process=ProcessSpec(command=command),
         restart=_AT_ONCE,
         stop=_SHORT,
-        resources=Resources(memory=memory),
+        resources=Resources(memory=plan.memory),
     )

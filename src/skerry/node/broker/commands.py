@@ -16,6 +16,9 @@ _PROGRAM = "skerry.gate"
 _GATE = Path(skerry.gate.__file__).with_name("__main__.py")
 
 
+_MEMORY = 128 << 20
+
+
 class GatePlan(msgspec.Struct, frozen=True):
     """Where the gate is and what it may hold, in bytes."""
 
@@ -25,6 +28,11 @@ class GatePlan(msgspec.Struct, frozen=True):
     rest_port: int
     journal_limit: int = 32 * 1024 * 1024
     largest: int = 32 * 1024 * 1024
+
+    @property
+    def memory(self) -> int:
+        """Of gate and broker each: both hold whole messages while they pass; the gate's journal counts as its own, too."""
+        return _MEMORY + self.journal_limit + self.largest
 
 
 def gate_command(plan: GatePlan) -> list[str]:

@@ -127,6 +127,11 @@ class EnvironmentRoom:
         return [*self._files.written(), *self._workflows.written()]
 
     @property
+    def faults(self) -> Sequence[str]:
+        """What is wrong about the rows of these twins, for people."""
+        return self._twins.faults
+
+    @property
     def sources(self) -> Sequence[DeviceWorkloads]:
         """What runs here because of these twins."""
         return self.programs.sources

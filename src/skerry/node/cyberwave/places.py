@@ -18,6 +18,7 @@ import msgspec
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.disk import Disk
 from skerry.kit.errors import Refused
+from skerry.kit.flattening import flatten
 from skerry.kit.tmpfs import Tmpfs
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.config import mosquitto_conf
@@ -26,13 +27,13 @@ from skerry.node.models.layout import DIRECTORY, DIRECTORY_MODE, models_root
 from skerry.node.outside import Outside
 from skerry.node.store.known_config import KnownConfigStore
 from skerry.node.twins.config_dir import (
-    LEGACY,
     ConfigDirectory,
     Host,
     Own,
     default_directory,
     disk_for,
 )
+from skerry.node.twins.legacy_config import LEGACY
 from skerry.node.workloads.runtimes.secret_files import IN_MEMORY, MEMORY, file_system, is_ours
 
 _LARGEST = 32 * 1024 * 1024
@@ -47,6 +48,9 @@ _PARTS = ("broker", "bus", "contracts.cyberwave_api", "drivers", "twins")
 log = logging.getLogger(__name__)
 
 BUS = "bus"
+_SHARED_PART = 4
+"""The device's memory, divided by it, where the settings say nothing."""
+
 _EFFECTIVE = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 _SYS_RESOURCE = 24
 """The capability's bit."""
@@ -68,14 +72,10 @@ def gate_plan(parts: CyberwaveParts) -> GatePlan:
 
 
 class Shared(msgspec.Struct, frozen=True):
-    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files.
-
-    `size` is what each may have, in bytes.
-    """
+    """What drivers and workers share with each other, and with nobody else: memory (None: none), and the data bus's files."""
 
     memory: Path | None
     bus: Path
-    size: int
 
 
 def prepare(plan: GatePlan, disk: Disk) -> bytes:
@@ -89,7 +89,7 @@ def prepare(plan: GatePlan, disk: Disk) -> bytes:
         )
     user = pwd.getpwuid(os.geteuid()).pw_name
     conf, path = (
-        mosquitto_conf(plan.run / "broker", user, plan.largest).encode(),
+        mosquitto_conf(plan.run / "broker", user, plan.largest, plan.memory).encode(),
         plan.run / "mosquitto.conf",
     )
     if not path.is_file() or path.read_bytes() != conf:
@@ -108,11 +108,26 @@ def shared_places(memory: Path, on_disk: Path, size: int, *, seals: bool) -> Sha
         log.warning("containers of drivers share no memory, Zenoh goes by TCP: %s", fault)
         shared = None
     if not seals:
-        return Shared(shared, on_disk, size)
+        return Shared(shared, on_disk)
     if fault := _bounded(memory / BUS, size):
         log.warning("files of the data bus have no limit but that of all memory: %s", fault)
-    shutil.rmtree(on_disk, ignore_errors=True)  # of a time when nothing was encrypted
-    return Shared(shared, memory / BUS, size)
+    _remove_open(on_disk)
+    return Shared(shared, memory / BUS)
+
+
+def shared_size(setting: int | None) -> int:
+    """What each of them may have, in bytes."""
+    return setting or device_memory() // _SHARED_PART
+
+
+def _remove_open(on_disk: Path) -> None:
+    """Samples of a time when nothing was encrypted."""
+    flatten(on_disk)
+    shutil.rmtree(on_disk, ignore_errors=True)
+    if on_disk.exists():
+        log.warning(
+            "samples that are not encrypted are still in %s. Remove it: rm -r %s", on_disk, on_disk
+        )
 
 
 def device_memory() -> int:

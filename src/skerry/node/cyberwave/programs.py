@@ -31,7 +31,7 @@ from skerry.node.contracts.native import log_path
 from skerry.node.cyberwave.disk import Disks
 from skerry.node.cyberwave.engine import EngineQuestions
 from skerry.node.cyberwave.living import running_of
-from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits
+from skerry.node.cyberwave.places import Shared, device_memory, may_raise_limits, shared_size
 from skerry.node.cyberwave.wiring import CyberwaveParts
 from skerry.node.drivers.device import Device, Served
 from skerry.node.drivers.disk_watch import Bus, DiskWatch
@@ -174,6 +174,7 @@ class Programs:
             limits_here(
                 cyberwave.driver_memory, cyberwave.driver_pids, device_memory(), controllers()
             ),
+            cyberwave.driver_variables,
         )
 
     def _shared_memory(self) -> SharedMemory | None:
@@ -186,7 +187,7 @@ class Programs:
             self._parts,
             self._root,
             twins.directory.path,
-            Bus(shared.bus, shared.size),
+            Bus(shared.bus, shared_size(self._parts.settings.cyberwave.shared_memory)),
             lambda: {
                 name: one
                 for name, one in self._running().items()

@@ -16,6 +16,8 @@ from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
+from msgspec.structs import replace
+
 from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
@@ -33,12 +35,12 @@ from skerry.node.cyberwave.places import (
     BUS,
     Shared,
     config_directory,
-    device_memory,
     gate_plan,
     lead_to_models,
     prepare,
     set_log_level,
     shared_places,
+    shared_size,
 )
 from skerry.node.cyberwave.programs import GateSide
 from skerry.node.cyberwave.wiring import CyberwaveParts
@@ -50,9 +52,6 @@ from skerry.wire.cyberwave import CyberwaveStatus
 from skerry.wire.devices import Command
 from skerry.wire.local import LinkStatus
 from skerry.wire.workload import Assignment
-
-_SHARED_PART = 4
-"""The device's memory, divided by it, where the settings say nothing."""
 
 _REST = 0.2
 """Seconds between two looks at which instances live."""
@@ -136,7 +135,7 @@ class CyberwaveRoom:
     def _make_shared(self) -> Shared:
         settings = self._parts.settings
         on_disk = settings.data_dir.absolute() / "cyberwave" / BUS
-        size = settings.cyberwave.shared_memory or device_memory() // _SHARED_PART
+        size = shared_size(settings.cyberwave.shared_memory)
         seals = self._parts.opened.cipher.seals
         return shared_places(self._plan.journal.parent, on_disk, size, seals=seals)
 
@@ -168,8 +167,11 @@ class CyberwaveRoom:
 
         around = self.environment
         shown = list if around is None else around.programs.shown
-        return await cyberwave_status(
+        found = await cyberwave_status(
             self.directory, link, self.link, shown, self.broker.problem, self._parts.host.clock
+        )
+        return (
+            found if around is None else replace(found, problems=[*found.problems, *around.faults])
         )
 
     async def close(self) -> None:

@@ -67,6 +67,8 @@ class Device(msgspec.Struct, frozen=True):
     shared: SharedMemory | None = None
     """The memory that their containers share; None: they share none."""
     limits: DriverLimits = DriverLimits()
+    variables: Sequence[str] = ()
+    """Those that `params` may give to drivers which are trusted by image or command, beside the known ones."""
 
     @property
     def system(self) -> str:

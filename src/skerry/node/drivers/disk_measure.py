@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from skerry.node.drivers.disk_use import Space
 
 PROCESSES = Path("/proc")
 _BLOCK = 512
+_MOST_BROUGHT = 5000
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _IN_MEMORY = frozenset({"tmpfs", "devtmpfs", "ramfs", "hugetlbfs", "proc", "sysfs", "mqueue"})
 
 
@@ -46,7 +50,7 @@ def held_in(place: Path, spaces: Mapping[int, Space]) -> int:
 
 
 def unnamed(pid: int, processes: Path = PROCESSES) -> int:
-    """Bytes of removed files on disks that the programs of a container, of which `pid` is one, hold open: no directory has them."""
+    """Bytes of removed files on disks that the programs of a container, of which `pid` is one, have open or mapped: no directory has them."""
     try:
         room = (processes / str(pid) / "ns/pid").readlink()
         if room == (processes / "self/ns/pid").readlink():
@@ -61,41 +65,90 @@ def unnamed(pid: int, processes: Path = PROCESSES) -> int:
     return sum(found.values())
 
 
-def trim(place: Path, space: Space, bound: int) -> int:
-    """Removes the oldest files below a place that hold more than `bound` of its file system; returns what that frees.
+def trim(bus: Path, space: Space, bound: int) -> int:
+    """Removes what is oldest of a data bus that holds more than `bound` of its file system; returns what that frees.
 
-    By the time of the last change of any kind, which no program can set.
+    Its channels are directories with files. By the time of the last change of any kind, which no program can set; and no
+    link is followed, whatever programs put there meanwhile. Directories in channels are nobody's, and dissolved.
     """
-    files = [
-        (found.st_ctime_ns, max(found.st_blocks * _BLOCK, space.each), path)
-        for path, found in _below(str(place))
-        if found is not None and not stat.S_ISDIR(found.st_mode)
-    ]
-    above = sum(size for _, size, _ in files) - bound
-    freed = 0
-    for _, size, path in sorted(files):
-        if freed >= above:
-            break
-        if _removed(place, Path(path)):
-            freed += size
-    return freed
-
-
-def _removed(top: Path, path: Path) -> bool:
-    """Passes no link, whatever its programs put there meanwhile."""
-    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-    opened = os.open(top, flags)
+    top = os.open(bus, _DIRECTORY)
     try:
-        for part in path.parent.relative_to(top).parts:
-            below = os.open(part, flags, dir_fd=opened)
-            os.close(opened)
-            opened = below
-        os.unlink(path.name, dir_fd=opened)
+        _dissolve(top)
+        found = sorted(_in_channels(top, space.each))
+        above, freed = sum(one.size for one in found) - bound, 0
+        for one in found:
+            if freed >= above:
+                break
+            if _removed(top, one):
+                freed += one.size
+        return freed
+    finally:
+        os.close(top)
+
+
+class _Old(NamedTuple):
+    """A file in a channel; of a channel, `channel` is its directory, «.»."""
+
+    changed: int
+    size: int
+    channel: str
+    name: str
+    is_directory: bool
+
+
+def _dissolve(top: int) -> None:
+    """Brings directories in channels up, one level after the other; who makes them meanwhile makes no end of it."""
+    for _ in range(_MOST_BROUGHT):
+        brought = False
+        for channel, inside in _channels(top):
+            for name, found in _entries(inside):
+                if channel != "." and stat.S_ISDIR(found.st_mode):
+                    with contextlib.suppress(OSError):
+                        above = f"deep-{found.st_ino}"
+                        os.rename(name, above, src_dir_fd=inside, dst_dir_fd=top)
+                        brought = True
+        if not brought:
+            return
+
+
+def _in_channels(top: int, each: int) -> Iterator[_Old]:
+    for channel, inside in _channels(top):
+        for name, found in _entries(inside):
+            size = max(found.st_blocks * _BLOCK, each)
+            yield _Old(found.st_ctime_ns, size, channel, name, stat.S_ISDIR(found.st_mode))
+
+
+def _removed(top: int, old: _Old) -> bool:
+    """Whether it was: a channel that has something in it is not."""
+    remove = os.rmdir if old.is_directory else os.unlink
+    try:
+        with _opened(top, old.channel) as inside:
+            remove(old.name, dir_fd=inside)
     except OSError:
         return False
-    finally:
-        os.close(opened)
     return True
+
+
+def _channels(top: int) -> Iterator[tuple[str, int]]:
+    """Each with its descriptor, which is good until the next one; the bus's own directory is the first."""
+    for channel in (".", *os.listdir(top)):
+        with contextlib.suppress(OSError), _opened(top, channel) as inside:  # or it is none
+            yield channel, inside
+
+
+@contextlib.contextmanager
+def _opened(top: int, channel: str) -> Iterator[int]:
+    inside = os.open(channel, _DIRECTORY, dir_fd=top)
+    try:
+        yield inside
+    finally:
+        os.close(inside)
+
+
+def _entries(inside: int) -> Iterator[tuple[str, os.stat_result]]:
+    for name in os.listdir(inside):
+        with contextlib.suppress(OSError):  # it is gone
+            yield name, os.stat(name, dir_fd=inside, follow_symlinks=False)
 
 
 def _below(top: str) -> Iterator[tuple[str, os.stat_result | None]]:
@@ -137,7 +190,7 @@ def _is_in(process: Path, room: Path) -> bool:
 def _opened_on_disk(process: Path) -> Iterator[os.stat_result]:
     try:
         lines = (process / "mountinfo").read_text().splitlines()
-        links = list((process / "fd").iterdir())
+        links = [*(process / "fd").iterdir(), *(process / "map_files").iterdir()]
     except OSError:
         return
     disks = {

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from skerry.kit.clock import NS
 from skerry.node.store.driver_marks import DriverMark
+from skerry.wire.workload import WorkloadStatus
 
 PAUSE = 600.0
 """Seconds after which a driver that is marked is tried once."""
@@ -22,6 +23,51 @@ class Rule(msgspec.Struct, frozen=True):
 
     threshold: int = 4
     window: float = 60.0
+
+
+class Look(msgspec.Struct, frozen=True):
+    """One look at a driver, at `now` (wall, ns); the one before was at `before`. `status` None: it was never started.
+
+    `made_of` is a digest of what it is started with, `metadata` one of its twin's metadata.
+    """
+
+    made_of: str
+    metadata: str
+    status: WorkloadStatus | None
+    now: int
+    before: int | None
+
+
+def first_mark(twin: str, look: Look) -> DriverMark:
+    """Of a driver that nothing is known about."""
+    return DriverMark(twin, look.made_of, look.metadata, _restarts(look))
+
+
+def judged(old: DriverMark, look: Look, rule: Rule) -> DriverMark:
+    """The mark after a look: ends are counted, what flaps is marked, what has waited is tried, what has lived is free."""
+    restarts, status, now = _restarts(look), look.status, look.now
+    mark = of_this(old, look.made_of, look.metadata)
+    if mark.made_of != old.made_of:
+        mark = restarted_on_purpose(mark, restarts)
+    if status is not None and status.exit is not None:
+        mark = ended(mark, restarts, min(status.exit.at or now, now), look.before, rule)
+    else:
+        mark = restarted_on_purpose(mark, restarts)
+    if loops(mark, now, rule):
+        return marked(mark, now, look.metadata)
+    if due(mark, now) == 0:
+        return tried(mark, now)
+    if status is not None and _is_proven(mark, status, now, rule):
+        return DriverMark(mark.twin, look.made_of, look.metadata, restarts, mark.total)
+    return mark
+
+
+def next_look(mark: DriverMark, now: int, rule: Rule) -> float | None:
+    """Seconds after which time alone may change the mark; None: it cannot."""
+    waits = due(mark, now)
+    if waits is None and mark.trial:
+        return rule.window
+    return waits
 
 
 def of_this(mark: DriverMark, made_of: str, metadata: str) -> DriverMark:
@@ -91,3 +137,12 @@ def tried(mark: DriverMark, now: int) -> DriverMark:
 def proven(mark: DriverMark, lived: float, rule: Rule) -> bool:
     """Whether a trial has lived for long enough; its mark may go."""
     return mark.trial and lived > rule.window
+
+
+def _restarts(look: Look) -> int:
+    return 0 if look.status is None else look.status.restarts
+
+
+def _is_proven(mark: DriverMark, status: WorkloadStatus, now: int, rule: Rule) -> bool:
+    since = max(status.since, mark.since or 0, *mark.ends[-1:])
+    return status.phase == "running" and proven(mark, (now - since) / NS, rule)

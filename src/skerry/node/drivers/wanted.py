@@ -76,8 +76,8 @@ class DriverWorkloads:
         self.told = Bell()
         self.looked = Bell()
         self.troubles: Sequence[Trouble] = ()
-        self.planned: Collection[str] = ()
-        """The twins that have a driver, whether or not it may be started now."""
+        self.planned: Collection[str] | None = None
+        """The twins that have a driver, whether or not it may be started now; None before the first look."""
         self._sources = sources
         self._launches = launches
         self._changes = changes
@@ -157,7 +157,7 @@ class DriverWorkloads:
             plans, wanted = self._assignments(plans)
             self.troubles = self._troubles(plans)
             self.planned = {plan.twin for plan in (*plans.drivers, *plans.undecided)}
-            self.knows_networks = not plans.undecided
+            self.knows_networks = not plans.networks
             self._sources.reach(self.hosts())
             if wanted != self._wanted:
                 running = self._running()

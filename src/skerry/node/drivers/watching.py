@@ -15,8 +15,9 @@ import msgspec
 
 from skerry.core.cyberwave.knobs import knobs_of
 from skerry.kit.bell import Bell, Rings
-from skerry.kit.clock import NS, Clock
+from skerry.kit.clock import Clock
 from skerry.kit.errors import NotFound
+from skerry.kit.one_line import one_line
 from skerry.kit.tasks import Guard
 from skerry.kit.units import format_duration
 from skerry.node.drivers import flapping, starting, telling
@@ -117,7 +118,9 @@ class DriverWatch:
     async def clear(self, twin: str) -> None:
         """A person wants it to be started: it counts as if it had never ended. Raises NotFound, Transient."""
         if twin not in self._marks:
-            raise NotFound(f"cannot clear the mark of twin {twin}: it has no driver on this device")
+            raise NotFound(
+                f"cannot start the driver of twin «{one_line(twin[:80])}»: it has none on this device"
+            )
         await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
         self._teller.give(telling.over(twin, telling.LOOP))
         self.changed.ring()
@@ -131,23 +134,24 @@ class DriverWatch:
     async def run(self, workloads: DriverWorkloads) -> None:
         """Looks whenever a status or a wish has changed, and when a time has come."""
         rings = Rings([self._around.statuses.news, workloads.looked])
+        pause: float | None = None
+
+        async def once() -> None:
+            nonlocal pause
+            pause = await self.look(workloads)
+
         while True:
             rings.note()
-            pauses: list[float] = []
-
-            async def once(pauses: list[float] = pauses) -> None:
-                pauses.extend(await self.look(workloads))
-
             if await self._guard.run(once):
-                await rings.next(self._clock, min(pauses, default=None))
+                await rings.next(self._clock, pause)
 
-    async def look(self, workloads: DriverWorkloads) -> list[float]:
-        """One look at everything; seconds after which another is due at the latest, if one is."""
+    async def look(self, workloads: DriverWorkloads) -> float | None:
+        """One look at everything; seconds after which another is due at the latest. None: none is."""
         served = {twin.uuid: twin for twin in self._around.served()}
         statuses = {one.workload: one for one in self._around.statuses.statuses()}
         pauses: list[float] = []
         before, wanted = self.up(), list(workloads.wanted())
-        self._tell_of_gone({one.workload for one in wanted}, workloads.planned)
+        self._tell_of_gone({one.workload for one in wanted}, workloads.planned or ())
         self._tell_troubles(workloads.troubles, served)
         for assignment in wanted:
             status = statuses.get(assignment.workload)
@@ -155,47 +159,33 @@ class DriverWatch:
             pauses += self._follow(assignment, status, self._subject(assignment, served))
         self._twins = {one.workload: recipe_of(one).twin for one in wanted}
         await self._forget(self._marks.keys() - served.keys())
+        await self._forget_without_driver(workloads)
         self._seen = self._clock.wall_ns()
         if (self.up(), served.keys()) != (before, self._served):
             self._served = served.keys()
             self.running.ring()
-        return sorted(pauses)[:1]
+        return min(pauses, default=None)
 
     async def _judge(
         self, assignment: Assignment, status: WorkloadStatus | None, served: Mapping[str, Served]
     ) -> list[float]:
-        """Counts ends, marks what flaps and tries it again."""
+        """Keeps what becomes of the driver's mark, and tells of it."""
         twin, now, rule = recipe_of(assignment).twin, self._clock.wall_ns(), self._rule()
-        restarts = 0 if status is None else status.restarts
-        made_of = _made_of(assignment)
         metadata = _digest_of(served[twin].body if twin in served else {})
-        old = self._marks.get(twin) or DriverMark(twin, made_of, metadata, restarts)
-        mark = flapping.of_this(old, made_of, metadata)
-        if mark.made_of != old.made_of:
-            mark = flapping.restarted_on_purpose(mark, restarts)
-        if status is not None and status.exit is not None:
-            at = min(status.exit.at or now, now)
-            mark = flapping.ended(mark, restarts, at, self._seen, rule)
-        else:
-            mark = flapping.restarted_on_purpose(mark, restarts)
-        subject = self._subject(assignment, served)
-        if flapping.loops(mark, now, rule):
-            mark = flapping.marked(mark, now, metadata)
-        elif flapping.due(mark, now) == 0:
-            mark = flapping.tried(mark, now)
-        elif status is not None and _is_proven(mark, status, now, rule):
-            mark = DriverMark(twin, made_of, metadata, restarts, mark.total)
+        look = flapping.Look(_made_of(assignment), metadata, status, now, self._seen)
+        old = self._marks.get(twin) or flapping.first_mark(twin, look)
+        mark = flapping.judged(old, look, rule)
         await self._keep(mark)
         if mark.is_held and (not old.is_held or self._seen is None):
+            subject = self._subject(assignment, served)
             count = flapping.recently(mark, mark.since or now, rule)
             self._teller.give(telling.flaps(subject, mark, count, rule, self._url()))
         elif old.since is not None and mark.since is None:
             self._teller.give(telling.over(twin, telling.LOOP))
         if old.is_held != mark.is_held:
             self.changed.ring()
-        due = flapping.due(mark, now)
-        proof = [rule.window] if mark.trial else []
-        return proof if due is None else [due]
+        again = flapping.next_look(mark, now, rule)
+        return [] if again is None else [again]
 
     def _follow(
         self, assignment: Assignment, status: WorkloadStatus | None, subject: Subject
@@ -265,6 +255,16 @@ class DriverWatch:
             await self._store.put([mark])
             self._marks[mark.twin] = mark
 
+    async def _forget_without_driver(self, workloads: DriverWorkloads) -> None:
+        """Nothing flaps of a twin that has no driver any more, or is another one's camera."""
+        if workloads.planned is None:
+            return
+        stuck = {one.twin for one in workloads.troubles if one.kind == telling.FAILURE}
+        gone = self._marks.keys() - workloads.planned - stuck
+        marked = [twin for twin in gone if self._marks[twin].since is not None]
+        await self._forget(gone)
+        self._teller.give(*(telling.over(twin, telling.LOOP) for twin in sorted(marked)))
+
     async def _forget(self, twins: Collection[str]) -> None:
         await self._store.forget(twins)
         for twin in twins:
@@ -288,11 +288,6 @@ def _notices(subject: Subject, word: Word, url: str) -> Sequence[telling.Notice]
             return telling.is_started(subject)
         case Failed(why=why):
             return telling.has_failed(subject, why, url)
-
-
-def _is_proven(mark: DriverMark, status: WorkloadStatus, now: int, rule: Rule) -> bool:
-    since = max(status.since, mark.since or 0, *mark.ends[-1:])
-    return status.phase == "running" and flapping.proven(mark, (now - since) / NS, rule)
 
 
 def _name(served: Mapping[str, Served], twin: str) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path
 
 from skerry.kit.disk import Disk
+from skerry.kit.flattening import flatten
 
 MANIFEST = "manifest.json"
 """The documented index of models."""
@@ -60,6 +61,7 @@ def _make(place: Path, owner: Owner | None, disk: Disk) -> None:
 def _remove(path: Path) -> None:
     """Whatever it is, and nothing that it leads to."""
     if _is(path, stat.S_ISDIR):
+        flatten(path)
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

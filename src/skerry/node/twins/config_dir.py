@@ -1,4 +1,4 @@
-"""The configuration directory, `~/.cyberwave`: whose it is, what is migrated into it, and its content as `DeviceConfig`.
+"""The configuration directory, `~/.cyberwave`: whose it is, and its content as `DeviceConfig`.
 
 Others write there too, at any time: the command line of Cyberwave, people, and drivers their twins' files
 (`twins.syncing`). The agent may be root and the directory a user's, so no link is followed and what is made is the user's.
@@ -15,7 +15,7 @@ from typing import Protocol
 
 import msgspec
 
-from skerry.core.cyberwave.json_objects import object_of
+from skerry.core.cyberwave.json_objects import Object, object_of
 from skerry.core.cyberwave.knobs import knobs_of, usable
 from skerry.core.cyberwave.names import fingerprint, is_fingerprint, prefix_faults
 from skerry.kit.bell import Bell
@@ -25,7 +25,7 @@ from skerry.kit.disk import Disk, DiskOf
 from skerry.kit.errors import InvalidInput, Transient
 from skerry.kit.text_file import read_unlinked
 from skerry.node.twin_ports import DeviceConfig
-from skerry.node.twins.config_files import Object, variables_in
+from skerry.node.twins.config_files import variables_in
 from skerry.node.twins.known_config import (
     CREDENTIALS,
     ENVIRONMENT,
@@ -36,19 +36,13 @@ from skerry.node.twins.known_config import (
     Reading,
     reading,
 )
+from skerry.node.twins.legacy_config import COPIES, MIGRATED, mark_of, migrate
 from skerry.wire.codec import decode
-
-LEGACY = Path("/etc/cyberwave")
-"""Where older versions had their files."""
 
 DIRECTORY = ".cyberwave"
 OVERRIDE = "CYBERWAVE_EDGE_CONFIG_DIR"
 
-MIGRATED = ".migrated"
-"""Its being there says that nothing is migrated any more: who has signed out stays so."""
-
 MAX_FILE = 1 << 20
-_MAX_MIGRATED = 4 << 20
 
 LOOK_EVERY = 15.0
 """Seconds, whether or not anything was noticed."""
@@ -62,7 +56,6 @@ log = logging.getLogger(__name__)
 
 Note = Callable[[Path, bytes | None], object]
 
-_COPIES = "config.migrate"
 _UNCHANGED = (-1, -1)
 """As fchown has it."""
 
@@ -126,7 +119,7 @@ class _NotedDisk(DiskOf):
         self._note = note
 
     def write_atomic(self, label: str, path: Path, data: bytes, mode: int = 0o600) -> None:
-        self._note(path, data if label == _COPIES else None)
+        self._note(path, data if label == COPIES else None)
         super().write_atomic(label, path, data, mode)
 
     def rewrite(self, label: str, path: Path, text: bytes, most: int) -> None:
@@ -169,7 +162,7 @@ class ConfigDirectory:
             known = decode(kept, Known, "what was known of the configuration directory")
             self._known = known.without_addresses()
             self._is_kept = self._known == known
-        for step in (self._make, lambda: self._migrate(legacy)):
+        for step in (self._make, lambda: migrate(legacy, self.path, self.disk)):
             try:
                 await asyncio.to_thread(step)
             except OSError as error:
@@ -181,7 +174,7 @@ class ConfigDirectory:
         """What is there as this node makes it, so that an agent before this one has made it, which may have noted nothing."""
         usual = {FINGERPRINT: _fingerprint_file(self._made())}
         if legacy is not None:
-            usual[MIGRATED] = _mark_of(legacy)
+            usual[MIGRATED] = mark_of(legacy)
         return [self.path / name for name, text in usual.items() if self._has(name, text)]
 
     def _has(self, name: str, text: bytes) -> bool:
@@ -331,36 +324,9 @@ class ConfigDirectory:
         if not os.geteuid() and parent.st_uid:
             os.chown(self.path, parent.st_uid, parent.st_gid, follow_symlinks=False)
 
-    def _migrate(self, legacy: Path | None) -> None:
-        """Copies the JSON files of an older version, once, and none over another. Raises OSError."""
-        if legacy is None or not legacy.is_dir() or legacy.resolve() == self.path.resolve():
-            return
-        mark = self.path / MIGRATED
-        if os.path.lexists(mark):
-            return
-        copied = []
-        for source in sorted(legacy.glob("*.json")):
-            target = self.path / source.name
-            if os.path.lexists(target) or not source.is_file():
-                continue
-            with source.open("rb") as file:
-                text = file.read(_MAX_MIGRATED + 1)
-            if len(text) > _MAX_MIGRATED:
-                log.warning("%s has more than %d bytes: it is not migrated", source, _MAX_MIGRATED)
-                continue
-            self.disk.write_atomic(_COPIES, target, text)
-            copied.append(source.name)
-        self.disk.write_atomic("config.migrated", mark, _mark_of(legacy))
-        if copied:
-            log.info("copied %s from %s to %s", ", ".join(copied), legacy, self.path)
-
 
 def _fingerprint_file(made: str) -> bytes:
     return msgspec.json.encode({"fingerprint": made}) + b"\n"
-
-
-def _mark_of(legacy: Path) -> bytes:
-    return f"{legacy}\n".encode()
 
 
 def _may_be_half_written(content: Object | InvalidInput | None) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
+from skerry.core.cyberwave.json_objects import Object
 from skerry.core.cyberwave.names import is_fingerprint, is_uuid
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput
@@ -28,8 +28,6 @@ _SERIAL = "serial:"
 
 EVERY_OTHER = ""
 """Among the devices by twin: the one of twins that have none of their own."""
-
-Object = Mapping[str, Any]
 
 
 class Credentials(msgspec.Struct, frozen=True):

@@ -66,7 +66,7 @@ class TwinFiles:
         return None if stat.S_ISDIR(found.st_mode) else _stamp(found)
 
     def read(self, uuid: str) -> Seen | None:
-        """The file as it is now; None as of `stamp`. Raises Refused for what is no file, or too large a one; OSError."""
+        """The file as it is now; None as of `stamp`. Raises Refused for what is no file, or too large a one, in words that follow its path; OSError."""
         path = self.path(uuid)
         if self.stamp(uuid) is None:
             return None
@@ -74,15 +74,19 @@ class TwinFiles:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            if path.is_symlink():
+                raise Refused("it is a link, which is not followed. Remove it") from error
+            raise
         with os.fdopen(fd, "rb") as file:
             found = os.fstat(fd)
             if not stat.S_ISREG(found.st_mode):
-                raise Refused(f"{path} is no file. Remove it")
+                raise Refused("it is no file. Remove it")
             text = file.read(MAX_FILE + 1)
         if len(text) > MAX_FILE:
-            raise Refused(f"{path} has more than {MAX_FILE} bytes. Make it shorter")
+            raise Refused(f"it has more than {MAX_FILE} bytes. Make it shorter")
         if text.count(b"{") + text.count(b"[") > MOST_PARTS:
-            raise Refused(f"{path} has more than {MOST_PARTS} objects and lists. Make it shorter")
+            raise Refused(f"it has more than {MOST_PARTS} objects and lists. Make it shorter")
         return Seen(text, _stamp(found))
 
     def write(self, uuid: str, text: bytes, over: Stamp | None) -> bool:

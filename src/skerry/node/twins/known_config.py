@@ -11,10 +11,11 @@ from collections.abc import Callable, Mapping
 import msgspec
 from msgspec.structs import replace
 
+from skerry.core.cyberwave.json_objects import Object
 from skerry.kit.errors import InvalidInput
+from skerry.node.twin_ports import FORGOTTEN
 from skerry.node.twins.config_files import (
     Credentials,
-    Object,
     credentials_of,
     environment_of,
     fingerprint_of,
@@ -40,9 +41,9 @@ class Known(msgspec.Struct, frozen=True, omit_defaults=True):
     signed_in: bool = False
 
     def without_addresses(self) -> Known:
-        """What may be kept: the address of a camera has its password in it as a rule. Its twin has no video device."""
+        """What may be kept: the address of a camera has its password in it as a rule. That there was one is kept."""
         devices = {
-            twin: device if device.startswith("/dev/") else ""
+            twin: device if not device or device.startswith("/dev/") else FORGOTTEN
             for twin, device in self.video_devices.items()
         }
         return replace(self, video_devices=devices)

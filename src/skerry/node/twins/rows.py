@@ -7,12 +7,13 @@ memory are those. Their rows' bodies are Cyberwave's, in whatever shape their wr
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from skerry.core.cyberwave import linking
+from skerry.core.cyberwave import linking, schemas
 from skerry.core.cyberwave.names import is_uuid
 from skerry.core.merging.bodies import Body, decoded, encoded
 from skerry.kit.bell import Bell, Rings
@@ -40,6 +41,8 @@ _REST = 0.2
 """Seconds between two looks: other entities may change all the time."""
 
 Beside = Callable[[sqlite3.Connection, "Twin"], None]
+
+log = logging.getLogger(__name__)
 
 
 class Twin(msgspec.Struct, frozen=True):
@@ -83,6 +86,8 @@ class TwinStore:
         self.entity = twins_of(environment)
         self.fingerprint = fingerprint
         self.changed = Bell()
+        self.faults: Sequence[str] = ()
+        """What is wrong about their rows, for people."""
         self._environment = environment
         self._rows = rows
         self._entities = entities
@@ -174,17 +179,22 @@ class TwinStore:
                 for row in await self._all(self.entity)
                 if sign in bytes(row.body)
             ]
-            twins = {
-                twin.uuid: twin
-                for twin in found
-                if is_uuid(twin.uuid) and linking.is_linked(twin.body, self.fingerprint)
-            }
+            linked = [one for one in found if linking.is_linked(one.body, self.fingerprint)]
+            twins = {twin.uuid: twin for twin in linked if is_uuid(twin.uuid)}
             wanted = sorted({_asset(twin.body) for twin in twins.values()} - {""})
             rows = await self._find(ASSETS, Find(ids=wanted)) if wanted else []
             assets = {row.id: decoded(bytes(row.body)) for row in rows}
+            self._note_faults([*map(_fault, linked), *map(_asset_fault, assets.items())])
             if (twins, assets) != (self._twins, self._assets):
                 self._twins, self._assets = twins, assets
                 self.changed.ring()
+
+    def _note_faults(self, told: Sequence[str]) -> None:
+        faults = tuple(filter(None, told))
+        for fault in faults:
+            if fault not in self.faults:
+                log.warning("%s", fault)
+        self.faults = faults
 
     def _now(self, db: sqlite3.Connection, uuid: str) -> Twin:
         held = self._rows.table.row(db, self.entity, uuid)
@@ -228,3 +238,21 @@ class TwinStore:
 def _asset(twin: Body) -> str:
     asset = twin.get("asset_uuid")
     return asset if isinstance(asset, str) else ""
+
+
+def _fault(twin: Twin) -> str:
+    """What is wrong about the row of a twin that says it is this device's; empty: nothing."""
+    if not is_uuid(twin.uuid):
+        return f"twin «{twin.uuid:.60}» is not served: its id is no UUID, in lower case and with dashes. Make it anew"
+    return _misfits(f"twin {twin.uuid}", schemas.misfits(schemas.TWIN, twin.body))
+
+
+def _asset_fault(asset: tuple[str, Body]) -> str:
+    uuid, body = asset
+    return _misfits(f"asset {uuid}", schemas.misfits(schemas.ASSET, body))
+
+
+def _misfits(what: str, fields: Sequence[str]) -> str:
+    if not fields:
+        return ""
+    return f"{what}: its fields {', '.join(fields)} are of a wrong type, so programs see them as missing. Set them right at the hub"

@@ -113,6 +113,7 @@ class FileSync:
             for uuid in gone:
                 await self._leave(uuid)
                 self._same.pop(uuid, None)
+                self._inodes.pop(uuid, None)
                 self._wrong.pop(uuid, None)
                 self._right.discard(uuid)
             await self._store.forget(gone)
@@ -125,6 +126,7 @@ class FileSync:
             known = sorted({*self._store.twins(), *self._files.known()})
             gone = [uuid for uuid in known if await self._removed(uuid)]
             self._same.clear()
+            self._inodes.clear()
             await self._store.forget(gone)
 
     async def _leave(self, uuid: str) -> None:
@@ -156,8 +158,10 @@ class FileSync:
                     self._wrong.pop(uuid, None)
                     await self._tell_right(uuid)
                     return LOOK_EVERY
-        except (InvalidInput, Refused, OSError) as error:
-            return await self._told(uuid, stamp, str(error))
+        except (InvalidInput, Refused) as error:
+            return await self._told(uuid, stamp, str(error).rstrip("."))
+        except OSError as error:
+            return await self._told(uuid, stamp, error.strerror or str(error))
         except NotFound:
             log.info("twin %s was deleted while its file was looked at", uuid)
         except Transient as error:
@@ -198,6 +202,8 @@ class FileSync:
             return True
         seen = await asyncio.to_thread(self._files.read, twin.uuid)
         await self._notice_another(twin.uuid, seen)
+        if seen is not None and _is_empty(seen) and not self._is_quiet(seen):
+            raise InvalidInput("it is empty")
         held = self._store.of(twin.uuid)
         if held is not None and held.next is not None and seen and seen.text == held.next:
             held = await self._noted(replace(held, written=held.next, next=None))
@@ -209,14 +215,13 @@ class FileSync:
         if edit is not None and edit.patch:
             assert held is not None and seen is not None  # noqa: S101, PT018 - else there is none
             held = await self._taken(twin.uuid, edit.patch, held, seen)
-        elif held is None or seen is None or _is_old(held, twin, source):
+        elif held is None or seen is None or _is_empty(seen) or _is_old(held, twin, source):
             held = await self._noted(self._planned(twin, held, seen))
         return await self._written(held, seen, source)
 
     async def _notice_another(self, uuid: str, seen: Seen | None) -> None:
-        """A file that has taken the former one's place is not the one that a container has mounted."""
+        """A file that has taken the former one's place is not the one that a container has mounted, also where that was removed."""
         if seen is None:
-            self._inodes.pop(uuid, None)
             return
         inode, before = seen.stamp[0], self._inodes.get(uuid)
         self._inodes[uuid] = inode
@@ -246,7 +251,8 @@ class FileSync:
         asset = self._twins.asset_of(twin)
         view = view_of(twin.uuid, twin.body, asset)
         before = b"{}" if held is None else held.written
-        here = before if seen is None or (held and _is_torn(seen, held)) else seen.text
+        torn = seen is None or _is_empty(seen) or (held is not None and _is_torn(seen, held))
+        here = before if torn or seen is None else seen.text
         was = {} if held is None else view_of(twin.uuid, decoded(held.row), None)
         content = refreshed(decoded(here), was, view)
         source = hashlib.sha256(encoded(view)).hexdigest()
@@ -267,6 +273,9 @@ class FileSync:
             self._same[held.twin] = (over, source)
         return held.source == source
 
+    def _is_quiet(self, seen: Seen) -> bool:
+        return self._clock.wall_ns() - seen.stamp[2] >= QUIET * NS
+
     async def _noted(self, held: WrittenFile) -> WrittenFile:
         await self._store.put(held)
         return held
@@ -274,10 +283,17 @@ class FileSync:
 
 def _edit(seen: Seen | None, held: WrittenFile | None) -> Edit | None:
     """What a driver has made of the file since; None: there is nothing to compare. Raises InvalidInput."""
-    if seen is None or held is None or seen.text == held.written or _is_torn(seen, held):
+    if seen is None or held is None or seen.text == held.written:
+        return None
+    if _is_empty(seen) or _is_torn(seen, held):
         return None
     known = [held.written] if held.next is None else [held.written, held.next]
     return edit_of(decoded(seen.text), [decoded(each) for each in known])
+
+
+def _is_empty(seen: Seen) -> bool:
+    """Whether nothing of anybody's is in it, as when a program ends between emptying a file and writing it."""
+    return not seen.text.strip()
 
 
 def _is_row_alone(seen: Seen, held: WrittenFile) -> bool:

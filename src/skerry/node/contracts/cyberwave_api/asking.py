@@ -7,7 +7,7 @@ A token is the whole of a caller's rights: what is not its own is answered as if
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import TypeVar
 
@@ -15,7 +15,7 @@ from aiohttp.helpers import RequestKey
 from aiohttp.typedefs import Middleware
 
 from skerry.core.cyberwave.names import is_uuid
-from skerry.core.merging.bodies import Body, decoded
+from skerry.core.merging.bodies import Body, Value, decoded
 from skerry.kit.errors import (
     Busy,
     InvalidInput,
@@ -172,6 +172,12 @@ async def _text(request: web.Request) -> bytes:
 def page(request: web.Request, default: int, most: int) -> tuple[int, int]:
     """The query's `limit` and `offset`. Raises InvalidInput."""
     return min(_number(request, "limit", default), most), _number(request, "offset", 0)
+
+
+def listed(request: web.Request, found: Sequence[Value | Mapping[str, object]]) -> web.Response:
+    """The part of a list that the query asks for; all of it where it says nothing. Raises InvalidInput."""
+    limit, offset = page(request, len(found), len(found))
+    return json_answer(found[offset : offset + limit])
 
 
 def _number(request: web.Request, name: str, default: int) -> int:

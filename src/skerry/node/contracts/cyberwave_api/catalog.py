@@ -12,9 +12,9 @@ from skerry.node.contracts.cyberwave_api.asking import (
     body_in,
     detail,
     grant_in,
+    listed,
     named,
     no_such,
-    page,
 )
 from skerry.node.contracts.cyberwave_api.sources import Sources
 
@@ -23,7 +23,6 @@ OF_THE_HUB = "cannot do this on a device: ask the hub"
 _NAMES = uuid.UUID("0b0c4a36-6f2e-5f5c-9d5e-5c1f6a1d7a10")
 """What the names of things are made UUIDs with that have none of their own here."""
 
-_MOST = 200
 _OF_NO_NAME = "Quickstart Environment"
 
 
@@ -66,7 +65,7 @@ class Catalog:
             for asset in self._own(request)
             if (registry_id is None or _is_called(asset, registry_id)) and _speaks_of(asset, words)
         ]
-        return json_answer(found)
+        return listed(request, found)
 
     async def asset(self, request: web.Request) -> web.StreamResponse:
         name = named(request, "asset")
@@ -85,8 +84,7 @@ class Catalog:
     async def environments(self, request: web.Request) -> web.StreamResponse:
         if "project" in request.match_info:
             await self._project(named(request, "project"))
-        limit, offset = page(request, _MOST, _MOST)
-        return json_answer([await self._around()][offset : offset + limit])
+        return listed(request, [await self._around()])
 
     async def environment(self, request: web.Request) -> web.StreamResponse:
         if named(request, "environment") != self._environment:
@@ -107,15 +105,13 @@ class Catalog:
         return json_answer(await self._around())
 
     async def projects(self, request: web.Request) -> web.StreamResponse:
-        limit, offset = page(request, _MOST, _MOST)
-        around = await self._around()
-        return json_answer([_project(around)][offset : offset + limit])
+        return listed(request, [_project(await self._around())])
 
     async def project(self, request: web.Request) -> web.StreamResponse:
         return json_answer(await self._project(named(request, "project")))
 
-    async def workspaces(self, _request: web.Request) -> web.StreamResponse:
-        return json_answer([await self._own_workspace()])
+    async def workspaces(self, request: web.Request) -> web.StreamResponse:
+        return listed(request, [await self._own_workspace()])
 
     async def workspace(self, request: web.Request) -> web.StreamResponse:
         found = await self._own_workspace()

@@ -12,6 +12,7 @@ from skerry.node.contracts.cyberwave_api.asking import (
     body_in,
     detail,
     grant_in,
+    listed,
     named,
     no_such,
     token_in,
@@ -19,6 +20,7 @@ from skerry.node.contracts.cyberwave_api.asking import (
 )
 from skerry.node.contracts.cyberwave_api.catalog import elsewhere, uuid_of
 from skerry.node.contracts.cyberwave_api.sources import Sources
+from skerry.node.contracts.cyberwave_api.twins import shown
 from skerry.node.twins.rows import Twin
 
 _TOKEN_SECONDS = 24 * 3600
@@ -52,8 +54,8 @@ class Edges:
         router.add_post("/api/v1/twins/{twin}/driver-token", self.token)
         router.add_post("/api/v1/twins/{twin}/driver-token/{token}/renew", self.renewed)
 
-    async def all(self, _request: web.Request) -> web.StreamResponse:
-        return json_answer([self._shown()])
+    async def all(self, request: web.Request) -> web.StreamResponse:
+        return listed(request, [self._shown()])
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
@@ -75,7 +77,7 @@ class Edges:
 
     async def twins(self, request: web.Request) -> web.StreamResponse:
         self._check(request)
-        return json_answer([self._bound(twin) for twin in self._own(request)])
+        return listed(request, [self._bound(twin) for twin in self._own(request)])
 
     async def token(self, request: web.Request) -> web.StreamResponse:
         """A program's own one: there is none that could do less."""
@@ -113,7 +115,7 @@ class Edges:
         config = camera_config(edge_config(twin.body, self._device.fingerprint))
         return {
             "twin_uuid": twin.uuid,
-            "twin_name": twin.body.get("name", ""),
+            "twin_name": shown(twin)["name"],
             "camera_config": config,
         }
 

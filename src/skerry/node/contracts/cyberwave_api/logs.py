@@ -10,15 +10,22 @@ from datetime import UTC, datetime
 from itertools import count
 from typing import NamedTuple
 
-from skerry.core.cyberwave.driver_logs import EDGE_CORE, words_of
-from skerry.core.log_lines import Levels, parse_line
+from skerry.core.cyberwave.driver_logs import EDGE_CORE, level_in, words_of
+from skerry.core.log_lines import parse_line
 from skerry.core.merging.bodies import Body
 from skerry.kit.clock import NS
 from skerry.kit.errors import InvalidInput, NotFound
 from skerry.kit.one_line import one_line
 from skerry.node.api import web
 from skerry.node.api.answers import json_answer
-from skerry.node.contracts.cyberwave_api.asking import grant_in, named, no_such, page, twin_in
+from skerry.node.contracts.cyberwave_api.asking import (
+    grant_in,
+    named,
+    no_such,
+    page,
+    twin_in,
+    uuid_or,
+)
 from skerry.node.contracts.cyberwave_api.sources import Sources
 from skerry.wire.logs import LogQuery
 
@@ -59,7 +66,11 @@ class DriverLogs:
         if named(request, "environment") != self._environment:
             raise no_such("environment", named(request, "environment"))
         own = grant_in(request).twins
-        asked = [one for text in request.query.getall("twin_uuids", []) for one in text.split(",")]
+        asked = [
+            uuid_or(one.strip())
+            for text in request.query.getall("twin_uuids", [])
+            for one in text.split(",")
+        ]
         return await self._answered(request, [twin for twin in own if twin in (asked or own)])
 
     async def _answered(self, request: web.Request, twins: Collection[str]) -> web.StreamResponse:
@@ -86,7 +97,7 @@ class DriverLogs:
         return json_answer(answer)
 
     async def _lines(self, request: web.Request, twins: Collection[str]) -> AsyncIterator[_Line]:
-        """All that the query asks for, of each twin in order."""
+        """All that the query asks for, of each twin in order; their levels are those that they have on the topic."""
         start, end = _time(request, "start") or 0, _time(request, "end")
         wanted = {word.strip().upper() for word in request.query.get("level", "").split(",")} - {""}
         numbers = count()
@@ -96,7 +107,6 @@ class DriverLogs:
             if workload is None or since is None:
                 continue
             span = LogQuery(since=max(start, since), until=end)
-            levels = Levels()
             try:
                 lines = self._logs.read(workload, span)
             except NotFound:  # it has not run yet
@@ -105,9 +115,10 @@ class DriverLogs:
                 line = parse_line(text)
                 if line is None:
                     continue
-                level = (levels.of(line) or "info").upper()
+                message = words_of(line.text)
+                level = level_in(message)
                 if not wanted or level in wanted:
-                    yield _Line(line.at, next(numbers), twin, workload, level, line.text)
+                    yield _Line(line.at, next(numbers), twin, workload, level, message)
 
 
 def _shown(line: _Line) -> Body:
@@ -117,7 +128,7 @@ def _shown(line: _Line) -> Body:
         "twin_uuid": line.twin,
         "timestamp": line.at,
         "level": line.level,
-        "message": words_of(line.text),
+        "message": line.text,
         "container_name": line.workload,
         "source": "edge",
         "edge_core_version": EDGE_CORE,

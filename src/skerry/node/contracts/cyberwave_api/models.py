@@ -17,7 +17,7 @@ from skerry.core.cyberwave import schemas
 from skerry.kit.clock import NS, Clock
 from skerry.node.api import web
 from skerry.node.api.answers import json_answer
-from skerry.node.contracts.cyberwave_api.asking import SIGNED, grant_in, named, no_such
+from skerry.node.contracts.cyberwave_api.asking import SIGNED, grant_in, listed, named, no_such
 from skerry.node.contracts.cyberwave_api.catalog import uuid_of
 from skerry.node.contracts.cyberwave_api.sources import Sources
 from skerry.node.models.layout import FILES, MANIFEST, Entry
@@ -52,7 +52,7 @@ class Models:
         here &= query.get("deployment", "edge") == "edge"
         wanted = query.get("model_external_id")
         found = [entry for entry in await self._own(request) if wanted in {None, entry.model_id}]
-        return json_answer([_shown(entry) for entry in found] if here else [])
+        return listed(request, [_shown(entry) for entry in found] if here else [])
 
     async def by_slug(self, request: web.Request) -> web.StreamResponse:
         """A model of the fleet's is the one that a slug ends with: it has no workspace here."""

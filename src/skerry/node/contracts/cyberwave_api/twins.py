@@ -17,9 +17,9 @@ from skerry.node.api.answers import json_answer
 from skerry.node.contracts.cyberwave_api.asking import (
     body_in,
     grant_in,
+    listed,
     named,
     no_such,
-    page,
     twin_in,
 )
 from skerry.node.contracts.cyberwave_api.sources import Sources
@@ -31,8 +31,6 @@ _STATE = {f"{place}_{axis}" for place in ("position", "scale") for axis in "xyz"
 }
 _MERGED = "edge_configs"
 """Of metadata, the part of which a caller replaces only what it names: the rest says who serves the twin."""
-
-_MOST = 200
 
 
 def shown(twin: Twin) -> Body:
@@ -68,7 +66,7 @@ class Twins:
         app.router.add_post(f"{one}/driver-schema", self.driver_schema)
 
     async def all(self, request: web.Request) -> web.StreamResponse:
-        return json_answer([shown(twin) for twin in self._own(request)])
+        return listed(request, [shown(twin) for twin in self._own(request)])
 
     async def by_slug(self, request: web.Request) -> web.StreamResponse:
         slug = request.query.get("slug", "")
@@ -80,9 +78,7 @@ class Twins:
     async def of_environment(self, request: web.Request) -> web.StreamResponse:
         if named(request, "environment") != self._environment:
             raise no_such("environment", named(request, "environment"))
-        limit, offset = page(request, _MOST, _MOST)
-        found = self._own(request)[offset : offset + limit]
-        return json_answer([shown(twin) for twin in found])
+        return await self.all(request)
 
     async def get(self, request: web.Request) -> web.StreamResponse:
         return json_answer(shown(twin_in(request, self._twins)))
