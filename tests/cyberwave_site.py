@@ -42,6 +42,10 @@ SLOW = 120.0
 """Seconds. The SDK's imports take five of one processor, which others want too."""
 
 
+VARIABLES = ["DRIVER_*", "BEFORE", "LIVES"]
+"""Those of tests' drivers, by which none of them takes up code."""
+
+
 class CyberwaveSite:
     """One node and its hub; `config` is its configuration directory."""
 
@@ -93,6 +97,7 @@ class CyberwaveSite:
         self.choose_environment()
         names = [REGISTRY_ID, DRIVER_IMAGE, *map(_driver_of, twins)]
         self.node.options += ["--set", f"cyberwave.privileged={json.dumps(names)}"]
+        self.node.options += ["--set", f"cyberwave.driver_variables={json.dumps(VARIABLES)}"]
         await self.node.enrol(self.site.hub)
         await self.node.start()
         await self.node.ready()

@@ -137,6 +137,19 @@ async def test_logs_are_read_back_the_newest_first(short_dir: Path) -> None:
         await site.ask("GET", f"twins/{ARM}/logs?start=now", status=422)
 
 
+async def test_an_alert_that_people_made_of_a_few_fields_has_all_that_programs_read(
+    short_dir: Path,
+) -> None:
+    async with rest_site(short_dir) as site, site.serving():
+        made = await site.ask("POST", "alerts", {"name": "by a program"})
+        await site.put(site.alerts.entity, ARM, {"twin_uuid": ARM, "name": "by people"})
+        found = await site.list("alerts?status=active&severity=warning")
+        assert {each["name"] for each in found} == {"by a program", "by people"}
+        assert [each.keys() for each in found] == 2 * [made.keys()]
+        over = await site.ask("POST", f"alerts/{ARM}/resolve")
+        assert (over["status"], over.keys()) == ("resolved", made.keys())
+
+
 async def test_a_line_has_the_level_that_it_has_on_the_topic(short_dir: Path) -> None:
     """The one that its first 80 characters name, in whatever letters."""
     texts = {

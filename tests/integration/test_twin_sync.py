@@ -240,31 +240,6 @@ async def test_a_file_that_was_removed_is_made_anew_and_told_of(tmp_path: Path) 
         assert len(device.warnings) == 1
 
 
-async def test_what_is_wrong_about_rows_is_told_and_the_others_are_served(tmp_path: Path) -> None:
-    """Whoever edits rows may write anything; drivers read the twin all the same."""
-    loud = ARM.upper()
-    async with twin_site(tmp_path) as (site, device):
-        await site.put(loud, arm())
-        await site.put(ARM_ASSET, {"name": "Arm", "metadata": "none"}, ASSETS)
-        await site.put(ARM, arm(name=7, position_x="1"))
-        await site.shows(device, "name", 7)
-        assert (device.file()["name"], device.file()["position_x"]) == ("", 0.0)
-        told = "\n".join(device.twins.faults)
-        assert f"twin «{loud}» is not served" in told
-        assert f"twin {ARM}: its fields name, position_x are of a wrong type" in told
-        assert f"asset {ARM_ASSET}: its fields metadata are of a wrong type" in told
-        await site.put(ARM, arm())
-        await site.put(ARM_ASSET, {"name": "Arm"}, ASSETS)
-        await site.delete(loud)
-        await site.shows(device, "name", "arm")
-        await eventually(lambda: _without_faults(device), "nothing is wrong any more")
-
-
-async def _without_faults(device: Device) -> bool:
-    await device.twins.read()
-    return not device.twins.faults
-
-
 async def test_what_people_remove_goes_from_the_file(tmp_path: Path) -> None:
     async with twin_site(tmp_path) as (site, device):
         await site.put(ARM, arm(metadata=MINE | {"old": 1}))

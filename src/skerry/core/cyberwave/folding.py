@@ -31,6 +31,16 @@ _PLAIN: Mapping[str, Value] = {
 }
 
 
+_UNDATED: Mapping[str, Value] = dict.fromkeys(
+    ("created_at", "updated_at", "resolved_at", "last_seen_at")
+) | {"dedupe_count": 0}
+
+
+def completed(held: Body) -> Body:
+    """An alert with every key that its readers know, also where people have made the row with some of them only."""
+    return {**_PLAIN, "metadata": {}, **_UNDATED, **held}
+
+
 def raised(asked: Mapping[str, Value], at: str) -> Body:
     """A new alert of these fields."""
     told = {key: value for key, value in asked.items() if value is not None}

@@ -8,6 +8,14 @@ from typing import Any
 Body = Mapping[str, Any]
 
 _CAMERA_SENSORS = frozenset({"rgb", "camera", "rgb_camera", "rgbd"})
+_SETTINGS = frozenset(
+    {
+        "edge_fingerprint", "camera_config", "cameras",
+        "camera_id", "source", "fps", "resolution", "camera_type",
+    }
+)  # fmt: skip
+"""Keys of `edge_configs` that are documented to say how, and so name no device where it is the older map."""
+
 _CAMERA_MODELS = ("standard-cam", "realsense", "camera")
 
 
@@ -23,7 +31,7 @@ def linked_devices(twin: Body) -> frozenset[str]:
     for holder in (metadata, configs):
         if named := holder.get("edge_fingerprint"):
             return frozenset({named}) if isinstance(named, str) else frozenset()
-    return frozenset(configs)
+    return frozenset(configs) - _SETTINGS
 
 
 def edge_config(twin: Body, fingerprint: str) -> Body:

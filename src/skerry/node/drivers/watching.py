@@ -119,7 +119,7 @@ class DriverWatch:
         """A person wants it to be started: it counts as if it had never ended. Raises NotFound, Transient."""
         if twin not in self._marks:
             raise NotFound(
-                f"cannot start the driver of twin «{one_line(twin[:80])}»: it has none on this device"
+                f"cannot start twin «{one_line(twin[:80])}»: it has no driver on this device"
             )
         await self._keep(DriverMark(twin, restarts=self._marks[twin].restarts))
         self._teller.give(telling.over(twin, telling.LOOP))

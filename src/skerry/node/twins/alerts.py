@@ -25,7 +25,7 @@ from skerry.node.store.shared_rows import SharedRows
 from skerry.node.twin_ports import NodeAlert
 from skerry.node.twins.alert_notices import AlertNotices
 from skerry.node.twins.rows import TwinStore
-from skerry.wire.entities import Change, Changes, Declare, Filter, Find
+from skerry.wire.entities import Change, Changes, Declare, EntityRow, Filter, Find
 from skerry.wire.shared import Declaration
 
 ALERTS = Declaration(
@@ -245,7 +245,7 @@ class AlertStore:
             return make(held, at)
 
         body, revision = await self._entities.revise(self.entity, uuid, changed)
-        alert = Alert(uuid, revision, body)
+        alert = Alert(uuid, revision, folding.completed(body))
         return alert if revision == before[-1] else self._noted(alert)
 
     async def _change_if_there(self, uuid: str, make: Callable[[Body, str], Body]) -> None:
@@ -287,13 +287,17 @@ class AlertStore:
         found: list[Alert] = []
         while True:
             page = await self._entities.find(self.entity, asked)
-            found += [Alert(row.id, row.revision, decoded(bytes(row.body))) for row in page.rows]
+            found += [_alert(row) for row in page.rows]
             if not page.next:
                 return sorted(found, key=_age, reverse=True)
             asked = msgspec.structs.replace(asked, after=page.next)
 
     def _now(self) -> str:
         return iso(self._clock.wall_ns())
+
+
+def _alert(row: EntityRow) -> Alert:
+    return Alert(row.id, row.revision, folding.completed(decoded(bytes(row.body))))
 
 
 def _age(alert: Alert) -> tuple[str, str]:

@@ -15,10 +15,11 @@ import msgspec
 
 from skerry.core.cyberwave import linking, schemas
 from skerry.core.cyberwave.names import is_uuid
+from skerry.core.cyberwave.ownership import twin_fault
 from skerry.core.merging.bodies import Body, decoded, encoded
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
-from skerry.kit.errors import InvalidInput, NotFound
+from skerry.kit.errors import InvalidInput, NotFound, Refused
 from skerry.node.store.entity_rows import EntityRows
 from skerry.node.store.shared_answers import UNNUMBERED
 from skerry.node.store.shared_rows import SharedRows
@@ -147,13 +148,18 @@ class TwinStore:
         """Changes fields of a twin, of objects in it only the keys that `patch` names; durable when it returns.
 
         `read`: the version that it was made on, so that the hub judges it against what people did since. `beside` writes more
-        in the same transaction, and is given the twin as it is then. Raises NotFound, InvalidInput, TooLarge, Transient.
+        in the same transaction, and is given the twin as it is then. Raises NotFound, InvalidInput, TooLarge, Transient, and
+        Refused for what the hub would not take.
         """
         change = Change("update", uuid, msgspec.Raw(encoded(patch)), read=read)
+        held = self.twin(uuid)
 
         def write(db: sqlite3.Connection) -> None:
+            now = self._now(db, uuid)
+            if held is not None:
+                self._check(uuid, held.body, now.body)
             if beside is not None:
-                beside(db, self._now(db, uuid))
+                beside(db, now)
 
         await self._entities.change(self.entity, Changes([change]), write)
         await self.read()
@@ -161,9 +167,15 @@ class TwinStore:
     async def revise(self, uuid: str, make: Callable[[Body, int], Body]) -> Twin:
         """One of `linked` becomes all that `make` says of its body and its revision; durable when it returns.
 
-        Raises what `make` raises, NotFound, InvalidInput, TooLarge, Transient.
+        Raises what `make` raises, NotFound, InvalidInput, TooLarge, Transient, and Refused for what the hub would not take.
         """
-        await self._entities.revise(self.entity, uuid, make)
+
+        def checked(held: Body, revision: int) -> Body:
+            made = make(held, revision)
+            self._check(uuid, held, made)
+            return made
+
+        await self._entities.revise(self.entity, uuid, checked)
         await self.read()
         twin = self.twin(uuid)
         if twin is None:
@@ -188,6 +200,11 @@ class TwinStore:
             if (twins, assets) != (self._twins, self._assets):
                 self._twins, self._assets = twins, assets
                 self.changed.ring()
+
+    def _check(self, uuid: str, held: Body, becomes: Body) -> None:
+        """Whoever is told that an edit is taken may rely on it."""
+        if fault := twin_fault(held, becomes, self.fingerprint):
+            raise Refused(f"cannot edit twin {uuid}: {fault}")
 
     def _note_faults(self, told: Sequence[str]) -> None:
         faults = tuple(filter(None, told))
