@@ -22,6 +22,7 @@ from skerry.core.cyberwave.intake import Rules
 from skerry.core.cyberwave.names import said_prefix
 from skerry.core.cyberwave.recordings import recordings
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.heap import keep_small
 from skerry.kit.tasks import Guard, Loops, Tasks, attempted
 from skerry.node.broker.bridge import Bridge, Store
 from skerry.node.broker.children import BROKER, BrokerWorkloads
@@ -157,6 +158,7 @@ class CyberwaveRoom:
         loops.start(self._tell_tokens, name="tokens of drivers")
         loops.start(self._end_tokens, name="ends of tokens")
         loops.start(self.directory.run, name="configuration of drivers")
+        loops.start(partial(keep_small, clock), name="free memory")
         tasks.forever(self._follow_environment(loops), name="environment of twins")
 
     async def status(self, link: LinkStatus) -> CyberwaveStatus | None:
