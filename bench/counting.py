@@ -37,6 +37,7 @@ class CountedSocket:
 async def counted_socket(target: Path, path: Path) -> AsyncIterator[CountedSocket]:
     """`path` leads to the socket `target`."""
     counted = CountedSocket()
+    serving: set[asyncio.Task[None]] = set()
 
     async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, up: bool) -> None:
         with contextlib.suppress(ConnectionError):
@@ -48,6 +49,9 @@ async def counted_socket(target: Path, path: Path) -> AsyncIterator[CountedSocke
             writer.write_eof()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if task := asyncio.current_task():
+            serving.add(task)
+            task.add_done_callback(serving.discard)
         there, onward = await asyncio.open_unix_connection(str(target))
         try:
             await asyncio.gather(pump(reader, onward, up=True), pump(there, writer, up=False))
@@ -60,3 +64,6 @@ async def counted_socket(target: Path, path: Path) -> AsyncIterator[CountedSocke
         yield counted
     finally:
         server.close()
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
