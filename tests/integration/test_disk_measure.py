@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
+from tests.hidden_files import hidden_files
 from tests.small_disk import small_disk
 
 from skerry.node.drivers.disk_measure import held_in, space_of, trim, unnamed
@@ -55,44 +52,14 @@ def test_what_is_hidden_too_deep_counts_as_all_there_is(tmp_path: Path) -> None:
         assert held_in(disk, spaces) == next(iter(spaces.values())).size
 
 
-HIDES = """
-import mmap, os, sys
-for name, size in ("opened", 3_000_000), ("mapped", 2_000_000):
-    file = open(name, "w+b")
-    file.write(bytes(size))
-    file.flush()
-    os.unlink(name)
-    if name == "opened":
-        opened = file
-mapped = mmap.mmap(os.dup(file.fileno()), 0)
-file.close()
-os.closerange(opened.fileno() + 1, 100)  # mmap keeps a descriptor, too
-print("ready", flush=True)
-sys.stdin.readline()
-"""
-
-
-@pytest.fixture
-def hider(tmp_path: Path) -> Iterator[int]:
-    """A program in a room of its own, as a container's are, that holds 5 MB in files without a name; its process."""
-    words = ["unshare", "--pid", "--fork", "--kill-child", sys.executable, "-c", HIDES]
-    with subprocess.Popen(
-        words, cwd=tmp_path, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        assert process.stdout is not None
-        assert process.stdin is not None
-        if process.stdout.readline() != b"ready\n":
-            pytest.skip("mounting a file system is not permitted")
-        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-        yield int(children)
-        process.stdin.close()
-
-
-def test_files_without_a_name_count_for_who_holds_them_open(tmp_path: Path, hider: int) -> None:
-    assert held_in(tmp_path, all_of(tmp_path)) < MB
-    assert 5_000_000 <= unnamed(hider) < 5_100_000
-    assert unnamed(os.getpid()) == 0
-    assert unnamed(2**22 + 1) == 0
+def test_files_without_a_name_count_for_who_holds_them_open(tmp_path: Path) -> None:
+    with hidden_files(tmp_path) as hider:
+        assert held_in(tmp_path, all_of(tmp_path)) < MB
+        [(device, size)] = unnamed(hider).items()
+    assert device == tmp_path.stat().st_dev
+    assert 5_000_000 <= size < 5_100_000
+    assert not unnamed(os.getpid())
+    assert not unnamed(2**22 + 1)
 
 
 def test_the_oldest_of_the_bus_goes_whatever_its_time_says(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
+from tests.hidden_files import hidden_files
 from tests.small_disk import fill, small_disk
 
 from skerry.kit.errors import Transient
@@ -180,6 +181,32 @@ async def test_what_a_container_writes_counts_wherever_the_engine_has_put_it(sit
     (site.disk / "hog2").write_bytes(bytes(12 * MB))
     await site.watch.look()
     assert [one.workload for one in site.ended] == ["arm", "leg"]
+
+
+async def test_where_this_node_cannot_look_the_engine_is_asked(site: Site) -> None:
+    arm = site.program("arm", 0, pid=1)
+    site.places = {arm.instance: Written(site.disk / ("x" * 300))}  # fails as another user's does
+    site.sizes = {arm.instance: 20 * MB}
+    fill(site.disk)
+    await site.watch.look()
+    assert [one.workload for one in site.ended] == ["arm"]
+
+
+async def test_what_a_container_has_removed_on_another_disk_is_not_what_this_one_lacks(
+    site: Site, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    other.mkdir()
+    fill(site.disk)
+    with hidden_files(other) as pid:
+        arm = site.program("arm", 0, pid=pid, setting=MB)
+        site.places = {arm.instance: Written(other)}
+        await site.watch.look()
+        assert not site.ended
+        site.running = [replace(arm, instance="arm-2")]
+        site.places = {"arm-2": Written(site.disk / "arm")}
+        await site.watch.look()
+        assert [one.workload for one in site.ended] == ["arm"]
 
 
 async def test_the_data_bus_keeps_its_newest(site: Site) -> None:

@@ -58,6 +58,9 @@ class Clients:
         if client in self._known and client.holder:
             self._known.remove(client)
             self._of_token[client.holder.digest] -= 1
+            self._of_token += (
+                Counter()
+            )  # forgets who has none: each start of a container has a token of its own
             self.on_change()
 
     def kick(self, digest: str) -> int:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import os
 import stat
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -49,20 +50,26 @@ def held_in(place: Path, spaces: Mapping[int, Space]) -> int:
     return max(sizes, counts)
 
 
-def unnamed(pid: int, processes: Path = PROCESSES) -> int:
-    """Bytes of removed files on disks that the programs of a container, of which `pid` is one, have open or mapped: no directory has them."""
+def unnamed(pid: int, processes: Path = PROCESSES) -> Mapping[int, int]:
+    """Bytes of removed files that the programs of a container, of which `pid` is one, have open or mapped: no directory has them.
+
+    By the device number that they see: a container's layer has one of its own.
+    """
     try:
         room = (processes / str(pid) / "ns/pid").readlink()
         if room == (processes / "self/ns/pid").readlink():
-            return 0  # it shares the device's, and nobody can tell which are its own
+            return {}  # it shares the device's, and nobody can tell which are its own
     except OSError:
-        return 0
+        return {}
     found: dict[tuple[int, int], int] = {}
     for process in processes.iterdir():
         if process.name.isdecimal() and _is_in(process, room):
             for one in _opened_on_disk(process):
                 found[one.st_dev, one.st_ino] = one.st_blocks * _BLOCK
-    return sum(found.values())
+    sizes: Counter[int] = Counter()
+    for (device, _), size in found.items():
+        sizes[device] += size
+    return sizes
 
 
 def trim(bus: Path, space: Space, bound: int) -> int:

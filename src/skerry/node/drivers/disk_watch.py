@@ -180,16 +180,26 @@ class DiskWatch:
         layer = [] if written.layer is None else [written.layer]
         places = [*layer, *written.volumes, *program.places]
         sizes = await asyncio.to_thread(lambda: {place: held_in(place, short) for place in places})
-        more = await asyncio.to_thread(unnamed, program.pid) if program.pid else 0
-        if program.pid and not (layer and layer[0].is_dir()):
-            try:
-                more += await self._around.layer_size(program.instance)
-            except SkerryError as error:
-                log.debug("cannot tell how much %s has written: %s", program.workload, error)
+        more = 0
+        if program.pid:
+            disk = None if written.layer is None else _disk_of(written.layer)
+            removed = await asyncio.to_thread(unnamed, program.pid)
+            # A layer's files may have a device number of the layer's own.
+            on_short = disk is None or disk in short
+            more = sum(size for at, size in removed.items() if at in short or on_short)
+            if disk is None:
+                more += await self._layer_size(program)
         largest = max(sizes, key=lambda place: sizes[place], default=None)
         size = max(space.size for space in short.values())
         bound = share(program.setting, program.part, size)
         return Use(program.workload, sum(sizes.values()) + more, str(largest or ""), bound)
+
+    async def _layer_size(self, program: Program) -> int:
+        try:
+            return await self._around.layer_size(program.instance)
+        except SkerryError as error:
+            log.debug("cannot tell how much %s has written: %s", program.workload, error)
+            return 0
 
     def _judge(self, programs: Sequence[Program], uses: Sequence[Use], space: Space) -> None:
         """One at a time: what the last one held has to be given back first."""
@@ -250,6 +260,14 @@ class DiskWatch:
         twins = {twin for heard in told.values() for twin in heard}
         self._teller.give(*(over(twin, KIND) for twin in sorted(twins)))
         self._told = {}
+
+
+def _disk_of(place: Path) -> int | None:
+    """The device number; None: this node cannot look there, as at an engine's of another user."""
+    try:
+        return place.stat().st_dev
+    except OSError:
+        return None
 
 
 def _short(space: Space) -> str:

@@ -13,6 +13,7 @@ from skerry.node.workloads.runtimes.containers.engine import Engine
 class _Mount(msgspec.Struct, frozen=True, rename="pascal"):
     type: str = ""
     source: str = ""
+    may_write: bool = msgspec.field(default=True, name="RW")
 
 
 class _Storage(msgspec.Struct, frozen=True, rename="pascal"):
@@ -29,7 +30,11 @@ async def written(engine: Engine, container: str) -> Written:
     """Raises EngineGone, EngineRefusal."""
     found = await _inspect(engine, container, size=False)
     layer = ((found.graph_driver and found.graph_driver.data) or {}).get("UpperDir", "")
-    volumes = [Path(one.source) for one in found.mounts if one.type == "volume" and one.source]
+    volumes = [
+        Path(one.source)
+        for one in found.mounts
+        if one.type == "volume" and one.source and one.may_write
+    ]
     return Written(Path(layer) if layer else None, tuple(volumes))
 
 
