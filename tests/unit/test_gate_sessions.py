@@ -7,6 +7,8 @@ from skerry.gate.fields import integer_of
 from skerry.gate.packets import Connect
 from skerry.gate.sessions import MOST_FILTERS, MOST_LASTING, Session, Sessions
 
+BROKER_LATE = 10
+
 
 class Kept:
     """Sessions, and the time, which is the test's."""
@@ -56,17 +58,43 @@ def test_which_sessions_last(level: int, clean: bool, expiry: int | None, lasts:
 
 def test_so_many_last_and_no_more_until_one_has_ended() -> None:
     kept = Kept()
-    held = [kept.opened(f"n{number}", expiry=60) for number in range(MOST_LASTING)]
+    held = [kept.opened(f"n{number}", expiry=2**32 - 1) for number in range(MOST_LASTING)]
     assert kept.open("more", expiry=60) is None
     assert kept.open("more", level=4, clean=False) is None
     assert kept.open("passing")
     assert kept.open("more", expiry=60, token="another")
-    held[0] = kept.opened("n0", expiry=60)
+    held[0] = kept.opened("n0", expiry=2**32 - 1)
     kept.sessions.close("a", "n0", held[0])
     kept.now += SESSION_SECONDS - 1
     assert kept.open("more", expiry=60) is None
-    kept.now += 1
+    kept.now += 1 + BROKER_LATE
     assert kept.open("more", expiry=60)
+
+
+def test_who_asks_for_less_has_room_again_sooner() -> None:
+    """As a client that has another name each time it comes."""
+    kept = Kept()
+    for number in range(10 * MOST_LASTING):
+        kept.sessions.close("a", f"n{number}", kept.opened(f"n{number}", expiry=60))
+        kept.now += (60 + BROKER_LATE) / MOST_LASTING
+
+
+@pytest.mark.parametrize(
+    ("expiry", "farewell", "seconds"),
+    [
+        (60, b"", 60),
+        (60, b"\0", 60),
+        (60, b"\0\0", 60),
+        (60, b"\0\5\x11\0\0\0\0", 0),
+        (60, b"\0\5\x11\0\0\0\x07", 7),
+        (60, b"\0\5\x11\xff\xff\xff\xff", SESSION_SECONDS),
+        (0, b"\0\5\x11\0\0\0\x07", 0),
+    ],
+)
+def test_who_says_goodbye_may_say_for_how_long(expiry: int, farewell: bytes, seconds: int) -> None:
+    session = Kept().opened("x", expiry=expiry)
+    session.leave(farewell)
+    assert session.seconds == seconds
 
 
 def test_filters_count_over_all_sessions_of_a_token() -> None:

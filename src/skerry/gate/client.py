@@ -176,6 +176,8 @@ class Client:
             raise Malformed(f"a client sends no packet of type {packet.kind} now")
         else:
             if packet.kind == packets.DISCONNECT:
+                if self._session:
+                    self._session.leave(packet.body)
                 self._farewell = packet.body[:1] != bytes((_WITH_WILL,))
             self._to_broker(packet.raw)
             if packet.kind == packets.DISCONNECT:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from skerry.gate import SESSION_SECONDS
-from skerry.gate.fields import properties_of
+from skerry.gate.fields import Fields, properties_of
 from skerry.gate.packets import Connect
 
 _EXPIRY = 0x11
@@ -20,15 +20,31 @@ MOST_FILTERS = 5000
 """Of all sessions of a token, each filter counted once in each."""
 
 
+_LATE = 10.0
+"""Seconds within which the broker has noticed that a session's time is over."""
+
+
 class Session:
-    """One client's, as the broker has it. `lasts` says whether it outlives the connection."""
+    """One client's, as the broker has it. `seconds` it outlives the connection, at most."""
 
-    __slots__ = ("filters", "lasts", "until")
+    __slots__ = ("filters", "seconds", "until")
 
-    def __init__(self, *, lasts: bool) -> None:
+    def __init__(self, seconds: int) -> None:
         self.filters: set[str] = set()
-        self.lasts = lasts
+        self.seconds = seconds
         self.until = float("inf")
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it outlives the connection."""
+        return self.seconds > 0
+
+    def leave(self, farewell: bytes) -> None:
+        """Its client says goodbye, and perhaps for how long now: by the body of a DISCONNECT. Raises Malformed."""
+        fields = Fields(farewell[1:])
+        seconds = _expiry(fields.property_bytes()) if fields.left else None
+        if self.lasts and seconds is not None:  # what was to end with the connection cannot last
+            self.seconds = seconds
 
 
 class Sessions:
@@ -42,7 +58,7 @@ class Sessions:
         """The session of a client that signs in, or goes on with its own; None: of such that last the token has too many."""
         self._forget_ended()
         own = self._of.setdefault(token, {})
-        session = Session(lasts=_lasts(asked))
+        session = Session(_seconds(asked))
         lasting = sum(each.lasts for name, each in own.items() if name != client)
         if session.lasts and lasting >= MOST_LASTING:
             return None
@@ -64,7 +80,7 @@ class Sessions:
         """Its connection has ended. Does nothing for one that another connection has taken over."""
         own = self._of.get(token, {})
         if own.get(client) is session:
-            session.until = self._monotonic() + (SESSION_SECONDS if session.lasts else 0.0)
+            session.until = self._monotonic() + (session.seconds + _LATE if session.lasts else 0.0)
             self._forget_ended()
 
     def _forget_ended(self) -> None:
@@ -76,11 +92,15 @@ class Sessions:
                 del self._of[token]
 
 
-def _lasts(asked: Connect) -> bool:
-    """Whether it asks for a session that outlives its connection."""
+def _seconds(asked: Connect) -> int:
+    """How long it asks for a session to outlive its connection, as far as the broker heeds that."""
     if asked.level != 5:
-        return not asked.clean
-    return any(
-        number == _EXPIRY and any(asked.properties[start + 1 : end])
-        for number, start, end in properties_of(asked.properties)
-    )
+        return 0 if asked.clean else SESSION_SECONDS
+    return _expiry(asked.properties) or 0
+
+
+def _expiry(properties: bytes) -> int | None:
+    for number, start, end in properties_of(properties):
+        if number == _EXPIRY:
+            return min(int.from_bytes(properties[start + 1 : end], "big"), SESSION_SECONDS)
+    return None
