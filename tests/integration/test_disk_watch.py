@@ -114,6 +114,23 @@ async def test_who_holds_most_of_a_disk_that_runs_short_is_ended_and_held(site: 
     assert (site.watch.held("arm"), site.watch.held("eye")) == ("", "")
 
 
+async def test_what_several_may_write_to_is_held_against_none_of_them(site: Site) -> None:
+    library = site.program("library", 40).places
+    site.running = []
+    leader = site.program("leader", 3)
+    site.running = [replace(leader, places=(*leader.places, *library))]
+    site.program("follower", 4, places=library)
+    await site.watch.look()
+    site.running.pop(0)  # it has crashed
+    await site.watch.look()
+    assert not site.ended
+    site.running = []
+    await site.watch.look()
+    site.program("arm", 2, places=library)
+    await site.watch.look()
+    assert [one.workload for one in site.ended] == ["arm"]
+
+
 async def test_nobody_else_is_ended_before_the_first_has_given_back_what_it_held(
     site: Site,
 ) -> None:

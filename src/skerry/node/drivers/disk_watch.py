@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 from typing import Protocol
 
@@ -89,7 +90,7 @@ class _Hold(msgspec.Struct, frozen=True):
     program: Program
     since: int
     why: str
-    places: tuple[Path, ...]
+    places: Sequence[Path]
 
 
 class DiskWatch:
@@ -102,6 +103,8 @@ class DiskWatch:
         self._clock = clock
         self._written: dict[str, Written] = {}
         """By instance."""
+        self._shared: Set[Path] = set()
+        """Where several of those that run may write, or might."""
         self._holds: dict[str, _Hold] = {}
         self._told: dict[str, Collection[str]] | None = None
         """The twins that heard of each; None: it is not known what an earlier agent told."""
@@ -128,6 +131,7 @@ class DiskWatch:
         began = self._clock.monotonic_ns()
         programs = self._around.programs()
         await self._learn(programs)
+        self._note_shared(programs)
         spaces = await asyncio.to_thread(self._spaces)
         short = {device: space for device, space in spaces.items() if space.is_short}
         await self._let_go(short)
@@ -152,6 +156,19 @@ class DiskWatch:
                     self._written[one.instance] = await self._around.written(one.instance)
                 except SkerryError as error:
                     log.debug("cannot tell where %s writes: %s", one.workload, error)
+
+    def _note_shared(self, programs: Sequence[Program]) -> None:
+        """Nobody can tell who has filled a place where several may write: it is held against none of them, nor of who is left."""
+        counts = Counter(place for one in programs for place in self._writable(one))
+        several = {place for place, count in counts.items() if count > 1}
+        self._shared = several | (self._shared & counts.keys())
+
+    def _writable(self, program: Program) -> Sequence[Path]:
+        """Besides its container's layer."""
+        return (*self._written.get(program.instance, Written()).volumes, *program.places)
+
+    def _own(self, program: Program) -> Sequence[Path]:
+        return tuple(place for place in self._writable(program) if place not in self._shared)
 
     def _spaces(self) -> Mapping[int, Space]:
         places = [*self._around.fixed, *filter(None, (one.layer for one in self._written.values()))]
@@ -178,7 +195,7 @@ class DiskWatch:
     async def _use(self, program: Program, short: Mapping[int, Space]) -> Use:
         written = self._written.get(program.instance, Written())
         layer = [] if written.layer is None else [written.layer]
-        places = [*layer, *written.volumes, *program.places]
+        places = [*layer, *self._own(program)]
         sizes = await asyncio.to_thread(lambda: {place: held_in(place, short) for place in places})
         more = 0
         if program.pid:
@@ -217,10 +234,9 @@ class DiskWatch:
             )
 
     def _end(self, program: Program, use: Use, space: Space) -> None:
-        written = self._written.get(program.instance, Written())
         detail = f"it holds {format_size(use.bytes)} of {format_size(use.bound)} on a disk that runs short, most of it at {use.largest}"
         why = f"{detail}; tried again after {format_duration(PAUSE)}, once what is left of it there is less"
-        hold = _Hold(program, self._clock.monotonic_ns(), why, (*written.volumes, *program.places))
+        hold = _Hold(program, self._clock.monotonic_ns(), why, self._own(program))
         self._holds[program.workload] = hold
         log.warning("%s is ended: %s", program.workload, detail)
         self._around.end(Excess(program.workload, program.instance, REASON, detail, at_once=True))
