@@ -143,7 +143,11 @@ def test_the_sdk_reads_every_completed_body(cyberwave_sdk: Sdk) -> None:
 def test_the_sdk_reads_a_body_whatever_people_have_written_into_it(cyberwave_sdk: Sdk) -> None:
     """Of rows, which take any value of any key; a value that fits is kept."""
     values = [7, 0.5, "text", "2026-11-22T21:00:00Z", True, [1], ["text"], {"a": 1}, [{"a": "b"}]]
-    values += [[{"a": 1}], [], {}]
+    values += [[{"a": 1}], [], {}, 10**30, 1_795_000_000_000]
+    values += ["2026-W47-7", "2026-11-22X21:00", "2026-11-22"]
+    remark = dict.fromkeys(("code", "title", "message", "path"), "text")
+    remark |= {"severity": "info", "scope": "asset"}
+    values += [[remark], [remark | {"severity": "grave"}], [remark | {"scope": "all"}]]
     ours = ("TwinSchema", "AssetSchema", "EnvironmentSchema")
     fields = cyberwave_sdk.ask(FIELDS, list(ours))
     asked = [

@@ -104,8 +104,12 @@ def test_a_taken_port_is_named(bus: BusRig, tmp_path: Path, cyberwave_sdk: Sdk) 
 async def test_a_client_of_another_network_whose_address_comes_later_speaks_with_a_peer_of_this_one(
     bus: BusRig,
 ) -> None:
+    """What the router knows, and what is recorded, is as old as the device: networks come and go with containers."""
     bus.start(BusOrder(port=bus.port, hosts=[Namespace().here]))
-    here = bus.program("peer")
+    here, gone = bus.program("peer"), bus.program("client")
+    gone.ask("put", key=bus.key("c"), data="05")
+    until(lambda: here.ask("latest", key=bus.key("c")) == "05", "the router has it")
+    gone.close()
     async with namespace() as network:
         until(lambda: _listens(network, network.here, bus.port), "it listens at the new address")
         there = bus.program("client", network.here, network.prefix)
@@ -116,6 +120,7 @@ async def test_a_client_of_another_network_whose_address_comes_later_speaks_with
                 one.ask("put", key=key, data="07")
                 assert other.hear()["key"] == key
                 assert other.ask("latest", key=key) == "07"
+            assert there.ask("latest", key=bus.key("c")) == "05"
 
 
 async def test_nobody_comes_to_a_networks_address_but_from_that_network(bus: BusRig) -> None:

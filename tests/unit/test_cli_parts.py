@@ -54,7 +54,9 @@ def test_times(text: str, ns: int) -> None:
     assert parse_time(text, NOW) == ns
 
 
-@pytest.mark.parametrize("text", ["", "tomorrow", "--5m", "2026-13-01T00:00:00Z", "5x"])
+@pytest.mark.parametrize(
+    "text", ["", "tomorrow", "--5m", "2026-13-01T00:00:00Z", "5x", "0001-01-01T00:00:00+14:00"]
+)
 def test_what_is_no_time(text: str) -> None:
     with pytest.raises(InvalidInput, match=r"cannot read the time"):
         parse_time(text, NOW)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from skerry.cli.output import Cell
 from skerry.cli.times import parse_time
 from skerry.cli.twin_rows import Alert, Twin
@@ -38,6 +40,15 @@ def test_twins_are_shown_by_name_with_their_devices_and_drivers() -> None:
         ["gripper", "t3", "robot-7", "online", "1m 30s ago"],
         ["hand", "t4", "robot-7", "silent", "1m 30s ago"],
     ]
+
+
+@pytest.mark.parametrize(
+    "since", ["0001-01-01T00:00:00+14:00", "0001-01-01", "9999-12-31T23:59:59-14:00"]
+)
+def test_a_time_that_is_none_here_is_shown_as_it_stands(since: str) -> None:
+    [row] = twins_table([Twin("t1", {}, {"since": since})], [], NOW).rows
+    assert isinstance(row[-1], Cell)
+    assert row[-1].text
 
 
 def test_alerts_are_shown_the_newest_last_with_the_names_of_their_twins() -> None:

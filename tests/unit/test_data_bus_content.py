@@ -74,6 +74,13 @@ def test_what_cannot_be_a_value_is_a_file_of_its_bytes(sample: bytes, kind: str,
     assert len(as_file(taken)) == size
 
 
+@pytest.mark.parametrize("dtype", ["<i3", "|b3", "<f7", "<c9", ">u16"])
+def test_what_numpy_has_no_numbers_of_is_kept_as_it_came(dtype: str) -> None:
+    payload = bytes(2 * int(dtype[2:]))
+    taken = take(array(dtype, [2], payload), NOW)
+    assert (file_kind(taken), as_file(taken)) == ("raw", payload)
+
+
 @pytest.mark.parametrize("dtype", [">f4", ">u2", "<U5", "|S3", "complex64", "complex128"])
 def test_arrays_that_are_no_list_of_numbers_are_numpys_files(dtype: str) -> None:
     """numpy itself reads one in tests/integration/test_data_bus_records.py."""

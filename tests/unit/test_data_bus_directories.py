@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from skerry.runners.zenoh import directories
 from skerry.runners.zenoh.arrivals import Arrivals
 from skerry.runners.zenoh.directories import Directories
 from skerry.runners.zenoh.keys import includes
@@ -77,6 +79,41 @@ def test_the_first_sample_after_a_silence_is_noticed_at_once(site: Site, key: st
     assert woken.wait(30.0)
     assert site.look() == [(key, b"new")]
     arrivals.close()
+
+
+class _Enough(Exception):
+    """So many looks."""
+
+
+def test_what_is_no_sample_has_it_look_no_more_often_than_samples_do(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directories, "_STILL", -1.0)
+    other = site.place(GPS) / "other"
+    other.touch()
+    look, looks, over = site.directories.look, 0, threading.Event()
+
+    def counted(now: int) -> bool:
+        nonlocal looks
+        looks += 1
+        if looks > 10:
+            raise _Enough
+        return look(now)
+
+    def touch() -> None:
+        while not over.is_set():
+            os.utime(other)
+
+    monkeypatch.setattr(site.directories, "look", counted)
+    busy = threading.Thread(target=touch)
+    busy.start()
+    began = time.monotonic()
+    with pytest.raises(_Enough):
+        site.directories.follow()
+    took = time.monotonic() - began
+    over.set()
+    busy.join()
+    assert took >= 10 * directories.BUSY
 
 
 def test_where_nothing_can_be_watched_time_passes(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ def parse_time(text: str, now_ns: int) -> int:
         return now_ns - _ago(text)
     try:
         moment = datetime.datetime.fromisoformat(match[1] + (match[3] or ""))
-    except ValueError as error:
+        whole = round(moment.astimezone(datetime.UTC).timestamp())
+    except (ValueError, OverflowError) as error:
         raise InvalidInput(f"cannot read the time «{text}»: {error}") from error
-    whole = round(moment.astimezone(datetime.UTC).timestamp())
     return whole * NS + int((match[2] or "0").ljust(9, "0"))
 
 

@@ -8,6 +8,7 @@ into a row, and one of a wrong type would keep every program from reading the tw
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Any
@@ -163,9 +164,21 @@ def _are_texts(value: list[Any]) -> bool:
     return all(isinstance(each, str) for each in value)
 
 
+_TIME = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"([Tt _][0-9]{2}:[0-9]{2}(:[0-9]{2}([.,][0-9]{1,9})?)?([Zz]|[+-][0-9]{2}:?[0-9]{2})?)?"
+)
+"""Not all that Python takes: no dates by weeks, say."""
+
+_EARLIEST, _LATEST = -2e10, 2.5e14
+"""Seconds since 1970, beyond 2e10 milliseconds."""
+
+
 def _is_time(value: object) -> bool:
     if not isinstance(value, str):
-        return is_number(value)
+        return is_number(value) and _EARLIEST <= value <= _LATEST
+    if not _TIME.fullmatch(value):
+        return False
     try:
         datetime.fromisoformat(value)
     except ValueError:
@@ -180,12 +193,16 @@ def _are_warnings(value: object) -> bool:
 
 
 _REMARK = ("code", "severity", "scope", "title", "message", "path")
+_SEVERITIES = ("info", "warning")
+_SCOPES = ("asset", "instance")
 
 
 def _are_remarks(value: object) -> bool:
     return isinstance(value, list) and all(
         isinstance(each, dict)
         and _are_texts([each.get(key) for key in _REMARK])
+        and each["severity"] in _SEVERITIES
+        and each["scope"] in _SCOPES
         and isinstance(each.get("fallback", ""), str | None)
         for each in value
     )

@@ -40,7 +40,7 @@ _TYPES = {
 }  # fmt: skip
 """numpy's names as `struct` and as numpy's files have them; no struct has the last ones."""
 
-_STORED = re.compile(r"[<>|][biufcSU][1-9][0-9]{0,8}")
+_STORED = re.compile(r"[<>|](b1|[iu][1248]|f([248]|12|16)|c(8|16|24|32)|[SU][1-9][0-9]{0,8})")
 """What numpy calls as its files do: numbers of the other byte order, and texts."""
 
 _LETTER = 4

@@ -74,10 +74,11 @@ class Directories:
                 if str(error) != self._said:
                     self._said = str(error)
                     say(f"cannot read samples in {self._root}: {error}")
-            if time.monotonic() - quiet_since > _STILL:
+            looked = time.monotonic()
+            if looked - quiet_since > _STILL:
                 arrivals.wait(self.watched(), QUIET)
-            else:
-                time.sleep(BUSY)
+            # What is no sample wakes it, too, as often as a program likes.
+            time.sleep(max(0.0, looked + BUSY - time.monotonic()))
 
     def watched(self) -> list[Path]:
         """Where something new would be."""

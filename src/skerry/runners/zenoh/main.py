@@ -46,18 +46,24 @@ def _run(recording: str, port: str = "", *hosts: str) -> int:
         from skerry.runners.zenoh import assembly  # noqa: PLC0415 - most routers only route
 
         heard = assembly.start(recording)
-    router = _router(int(port), hosts, heard) if port else None
-    moved = False
-    if router and hosts:
-        moved = _has_moved(router)
+    if port:
+        _route(int(port), hosts, heard)
     else:
         signal.sigwait(_ENDS)
-    if router:
-        router.close()
-    if moved:
-        say("an address of a container network has come: the router begins anew")
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - itself
     return 0
+
+
+def _route(port: int, hosts: Sequence[str], heard: Heard) -> None:
+    """Until it is told to end. What is recorded, or waits for the node, stays when the router begins anew."""
+    last = LastBytes()
+    router = _router(port, hosts, last, heard)
+    if not hosts:
+        signal.sigwait(_ENDS)
+    while hosts and _has_moved(router):
+        router.close()
+        say("an address of a container network has come: the router begins anew")
+        router = _router(port, hosts, last, heard)
+    router.close()
 
 
 def _has_moved(router: Router) -> bool:
@@ -68,7 +74,7 @@ def _has_moved(router: Router) -> bool:
     return False
 
 
-def _router(port: int, hosts: Sequence[str], heard: Heard) -> Router:
+def _router(port: int, hosts: Sequence[str], last: LastBytes, heard: Heard) -> Router:
     try:
         from skerry.runners.zenoh.router import Router  # noqa: PLC0415 - Zenoh may not be installed
     except ModuleNotFoundError as error:
@@ -77,7 +83,7 @@ def _router(port: int, hosts: Sequence[str], heard: Heard) -> Router:
         words = f"this node has no Zenoh router. {installing('zenoh')}"
         raise Failure(NO_ZENOH, words) from error
     try:
-        router = Router(port, hosts, LastBytes(), heard)
+        router = Router(port, hosts, last, heard)
     except OSError as error:
         raise Failure(PORT_TAKEN, str(error)) from error
     say(f"the Zenoh router listens at port {port}")
