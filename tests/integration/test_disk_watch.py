@@ -115,7 +115,7 @@ async def test_who_holds_most_of_a_disk_that_runs_short_is_ended_and_held(site: 
 
 
 async def test_what_several_may_write_to_is_held_against_none_of_them(site: Site) -> None:
-    library = site.program("library", 40).places
+    library = site.program("library", 45).places
     site.running = []
     leader = site.program("leader", 3)
     site.running = [replace(leader, places=(*leader.places, *library))]
