@@ -11,10 +11,13 @@ from collections.abc import Iterable
 
 _HOST = re.compile(r"(?:\[(?P<six>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]\s]+))(?::\d{1,5})?")
 
+LOOPBACK = "127.0.0.1"
+"""Where this device, and a program in its own network, reaches it."""
+
 
 def own_hosts(*names: str) -> frozenset[str]:
     """The loopback names, and `names` of this machine."""
-    return frozenset({"localhost", "127.0.0.1", "::1"} | {_plain(name) for name in names if name})
+    return frozenset({"localhost", LOOPBACK, "::1"} | {_plain(name) for name in names if name})
 
 
 def is_own_host(header: str | None, own: Iterable[str]) -> bool:

@@ -22,6 +22,7 @@ from skerry.keeper.protocol import Fields, Message, ProtocolError
 from skerry.kit.bell import Bell
 from skerry.kit.clock import NS, Clock
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.broker.reading import Cursor, is_whole, sessions
 from skerry.node.twin_ports import NotSaid
 
@@ -30,9 +31,6 @@ _TRIES_IN_SILENCE = 25
 """A gate that starts or restarts takes less."""
 
 _READS_PER_TURN = 64
-
-HERE = "127.0.0.1"
-"""Where the gate listens before it can be spoken to: else it ends."""
 
 LINGER = NS
 """As long samples wait for others, in the journal: in memory, and not lost with the agent."""
@@ -177,7 +175,7 @@ class GateLink:
         """
         if not self.session:
             return "waits for the gate, to which this device's drivers and workers speak"
-        if host != HERE and host not in self._served:
+        if host != LOOPBACK and host not in self._served:
             return f"waits for the gate to listen at {host}"
         return ""
 

@@ -16,6 +16,7 @@ import msgspec
 import skerry
 from skerry.kit.bell import Bell
 from skerry.kit.errors import InvalidInput
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.contracts.cyberwave import ROUTER
 from skerry.node.device_workloads import LaunchFor, own_assignment
 from skerry.node.ports import Launch, ProcessLaunch
@@ -32,8 +33,6 @@ from skerry.wire.workload import (
     StreamClass,
     WorkloadSpec,
 )
-
-HERE = "127.0.0.1"
 
 _BEHIND_PORT = 5
 """Where the addresses stand in the child's command."""
@@ -112,7 +111,7 @@ class BusWorkloads:
         self._twins, self._hosts = twins, hosts
         order = BusOrder(
             port=port,
-            hosts=sorted({*hosts} - {HERE}) if port else [],
+            hosts=sorted({*hosts} - {LOOPBACK}) if port else [],
             directories=plan.directories,
             twins=sorted(twins) if plan.rules else [],
             rules=list(plan.rules),
@@ -124,7 +123,7 @@ class BusWorkloads:
             self._wanted = wanted
             self.told.ring()
 
-    def endpoint(self, host: str = HERE) -> str:
+    def endpoint(self, host: str = LOOPBACK) -> str:
         """ZENOH_CONNECT of what reaches this device at `host`; empty: there is no router, peers find each other."""
         port = self._port()
         if port is None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from skerry.core.names import looks_secret
+from skerry.kit.own_hosts import LOOPBACK
 
 ROUTER = "cyberwave-zenoh"
 """The workload that is the data bus: before whoever is told its endpoint."""
@@ -46,7 +47,6 @@ _ADDRESSES = frozenset(
 """Variables of the device that lead to the hub."""
 
 _SHARED_MEMORY = "ZENOH_SHARED_MEMORY"
-_LOOPBACK = "127.0.0.1"
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -67,7 +67,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     @property
     def is_apart(self) -> bool:
         """Whether its programs are in another network than the device's own."""
-        return self.mqtt_host != _LOOPBACK
+        return self.mqtt_host != LOOPBACK
 
 
 class SharedMemory(msgspec.Struct, frozen=True):

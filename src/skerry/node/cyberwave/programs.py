@@ -18,11 +18,12 @@ from skerry.core.cyberwave.recordings import channel_rules
 from skerry.kit.clock import NS
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Transient
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.kit.tasks import Loops
 from skerry.node.broker.children import BrokerWorkloads
 from skerry.node.broker.commands import GatePlan
 from skerry.node.broker.granting import Granting
-from skerry.node.broker.link import HERE, GateLink
+from skerry.node.broker.link import GateLink
 from skerry.node.bus.router import BusPlan, BusWorkloads, has_zenoh
 from skerry.node.bus.shared_memory import MEMORY, clear, sweep
 from skerry.node.contracts.cyberwave import ROUTER, SharedMemory
@@ -299,7 +300,7 @@ class Programs:
             gpu_problem=lambda: gpu_problem(self._status_of_worker()),
             running=self._running,
             router=self.bus.endpoint,
-            waits=lambda: self.room.order.workers or self._gate.link.unreached(HERE),
+            waits=lambda: self.room.order.workers or self._gate.link.unreached(LOOPBACK),
             held=lambda: self._disks.held(worker_container(twins.config().environment)),
             barred=twins.directory.barred,
             command=tuple(parts.settings.cyberwave.worker_command),

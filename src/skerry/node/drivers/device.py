@@ -10,13 +10,12 @@ import msgspec
 
 from skerry.core.cyberwave.drivers import Platform
 from skerry.core.cyberwave.names import said_prefix
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.contracts.cyberwave import SharedMemory
 from skerry.node.drivers.limits import DriverLimits
 from skerry.node.twin_ports import DeviceConfig
 
 Body = Mapping[str, Any]
-
-HERE = "127.0.0.1"
 
 HOST = "host"
 """The device's own network, which a driver has unless its `params` name another."""
@@ -42,7 +41,7 @@ class Networks(msgspec.Struct, frozen=True):
     def host(self, network: str) -> str | None:
         """None: not known yet."""
         if network in {HOST, "none"} or network.startswith("container:"):
-            return HERE
+            return LOOPBACK
         return self.hosts.get(network)
 
 

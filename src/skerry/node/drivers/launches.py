@@ -15,6 +15,7 @@ from msgspec.structs import replace
 
 from skerry.core.cyberwave.run_options import RunOptions
 from skerry.kit.errors import InvalidInput, Transient
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.contracts.cyberwave import (
     CONFIG_INSIDE,
     LISTENING,
@@ -25,7 +26,7 @@ from skerry.node.contracts.cyberwave import (
     driver_environment,
     has_own_memory,
 )
-from skerry.node.drivers.device import HERE, Body, Device
+from skerry.node.drivers.device import Body, Device
 from skerry.node.drivers.limits import DriverLimits
 from skerry.node.drivers.plans import DriverPlan
 from skerry.node.drivers.views import CREDENTIALS, LIBRARY, Views
@@ -102,7 +103,7 @@ def assignment_of(plan: DriverPlan, device: Device, files: Sequence[str]) -> Ass
         device.topic_prefix,
         str(device.bus) if bus_inside(environment) else "",
         device.limits if native else DriverLimits(),
-        "" if device.system != "linux" or plan.host == HERE else plan.host,
+        "" if device.system != "linux" or plan.host == LOOPBACK else plan.host,
     )
     spec = WorkloadSpec(
         name=plan.name,

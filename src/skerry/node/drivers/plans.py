@@ -28,8 +28,9 @@ from skerry.core.cyberwave.privileges import (
 from skerry.core.cyberwave.run_options import RunOptions, parsed, variables_of
 from skerry.core.names import looks_secret
 from skerry.kit.errors import InvalidInput, Refused
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.kit.text_file import read_below
-from skerry.node.drivers.device import HERE, HOST, Device, Networks, Served
+from skerry.node.drivers.device import HOST, Device, Networks, Served
 from skerry.node.drivers.views import CREDENTIALS, LIBRARY
 from skerry.node.twin_ports import FORGOTTEN
 
@@ -78,7 +79,7 @@ class DriverPlan(msgspec.Struct, frozen=True):
     variables: Mapping[str, str]
     children: tuple[str, ...] = ()
     network: str = HOST
-    host: str = HERE
+    host: str = LOOPBACK
     camera: bool = False
 
 

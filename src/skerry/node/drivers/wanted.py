@@ -19,8 +19,9 @@ from skerry.core.names import name_fault
 from skerry.kit.bell import Bell, Rings
 from skerry.kit.clock import Clock
 from skerry.kit.errors import Refused, SkerryError
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.drivers.bridging import Bridges, Run, run_command
-from skerry.node.drivers.device import HERE, Device, Networks, Served
+from skerry.node.drivers.device import Device, Networks, Served
 from skerry.node.drivers.launches import PREFIX, Launches, assignment_of, recipe_of
 from skerry.node.drivers.plans import OF_ONE, DriverPlan, Plans, Trouble, planned, trouble_of
 from skerry.node.drivers.refreshing import Refreshes
@@ -116,8 +117,8 @@ class DriverWorkloads:
         """The addresses of this device at which drivers reach it, besides loopback; until all can be told, those of what runs."""
         hosts = {host for host in self._networks.values() if host}
         if not self.knows_networks:
-            hosts |= {recipe_of(one).at or HERE for one in self._running().values()}
-        return hosts - {HERE}
+            hosts |= {recipe_of(one).at or LOOPBACK for one in self._running().values()}
+        return hosts - {LOOPBACK}
 
     async def hold(self, why: str) -> None:
         """All drivers are to be down from now on; an empty `why`: not any more."""
@@ -249,7 +250,7 @@ class DriverWorkloads:
 
     def _intended(self, assignment: Assignment) -> Assignment:
         why = self._hold or self._sources.held(assignment)
-        host = recipe_of(assignment).at or HERE
+        host = recipe_of(assignment).at or LOOPBACK
         local = replace(
             assignment.local,
             stopped=bool(why),

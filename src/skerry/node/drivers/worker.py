@@ -23,6 +23,7 @@ from skerry.kit.clock import NS, Clock
 from skerry.kit.directory_watch import DirectoryWatch
 from skerry.kit.disk import Disk
 from skerry.kit.errors import SkerryError, Transient
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.contracts.cyberwave import SharedMemory, Surroundings, bus_inside
 from skerry.node.contracts.cyberwave_worker import (
     CREDENTIALS,
@@ -269,7 +270,7 @@ class WorkerWorkloads:
         image = "" if sources.command else self._image(knobs, gpu=gpu)
         around = Surroundings(
             f"http://127.0.0.1:{places.rest_port}",
-            "127.0.0.1",
+            LOOPBACK,
             places.mqtt_port,
             knobs.environment,
             config.variables,

@@ -6,10 +6,9 @@ import ipaddress
 from typing import Protocol
 
 from skerry.kit.errors import Refused, Transient
+from skerry.kit.own_hosts import LOOPBACK
 from skerry.node.workloads.runtimes.containers.answers import Network, Range
 from skerry.node.workloads.runtimes.containers.engine import EngineRefusal
-
-LOOPBACK = "127.0.0.1"
 
 DEFAULT = "bridge"
 """What both engines call the network of a container that names none."""
