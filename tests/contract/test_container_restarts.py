@@ -208,6 +208,19 @@ async def test_one_that_crashes_over_and_over_can_be_ended(
     assert len(exits.told[launch.instance]) == 1
 
 
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
+async def test_one_that_crashes_at_that_moment_can_be_ended(
+    device: ContainerDevice, engine: TestEngine, name: str
+) -> None:
+    runtime, exits, launch, first = await running(device, device.waits())
+    os.kill(first.pid, signal.SIGKILL)
+    await runtime.signal(launch.instance, name)
+    await exits.of(launch.instance)
+    await runtime.acknowledge(launch.instance)
+    assert state(engine) is None
+    assert len(exits.told[launch.instance]) == 1
+
+
 async def test_one_that_somebody_stops_has_ended(
     device: ContainerDevice, engine: TestEngine
 ) -> None:

@@ -124,6 +124,7 @@ async def test_frames_are_files_that_numpy_reads(
         key, data = bus.key("frames/default"), bytes(range(18))
         await asyncio.to_thread(driver.ask, "frame", key=key, header=header, data=data.hex())
         await asyncio.to_thread(driver.ask, "put", key=key, data=(b"\xff\xd8\xff" + data).hex())
+        await recorded(path, lambda found: len(found) >= 2)  # `put` has no time of its own
         other = {"content_type": "numpy/ndarray", "shape": [2], "dtype": ">c8"}
         data_of_it = struct.pack(">4f", 1.5, 0, -2, 1).hex()
         await asyncio.to_thread(driver.ask, "frame", key=key, header=other, data=data_of_it)

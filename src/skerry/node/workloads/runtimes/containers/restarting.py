@@ -7,6 +7,7 @@ count. Neither does it after a stop that was asked for, which has to be said in 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
 from collections.abc import Callable
 
@@ -35,6 +36,12 @@ _ANSWERS = 25
 
 _ANSWERS_WITHOUT_CODE = 7
 """Questions until the death of a container that runs again must have been told, over half a second."""
+
+_JUST_ENDED = "Cannot update container"
+"""Docker's words when a process has ended and it does not know yet: nothing was changed. As soon as it knows, it can."""
+
+_ANSWERS_WITHIN_END = 10
+"""Questions for which that may go on, over two seconds at least."""
 
 _AT_LEISURE = 3600.0
 """Seconds that Podman gives a container to end: the node counts its own."""
@@ -101,11 +108,17 @@ class Restarts:
 
     async def _never_restart(self, container: str) -> None:
         """On a full disk Docker cannot write that down. What was killed by its API it does not start again as long as it lives."""
-        try:
-            await self._engine.never_restart(container)
-        except EngineRefusal as refusal:
-            if NO_ROOM not in str(refusal):
-                raise
+        for tries in itertools.count(1):
+            try:
+                await self._engine.never_restart(container)
+            except EngineRefusal as refusal:
+                if NO_ROOM in str(refusal):
+                    return
+                if _JUST_ENDED not in str(refusal) or tries > _ANSWERS_WITHIN_END:
+                    raise
+            else:
+                return
+            await self._clock.sleep(_SOON.delay(tries, self._chance))
 
     async def _stop(self, held: Held) -> None:
         """Podman starts one again that ends of any other signal, unless it was told to stop it. It answers at its end."""
