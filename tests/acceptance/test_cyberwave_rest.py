@@ -160,7 +160,7 @@ async def sdk_site(directory: Path, memory: Path, sdk: Sdk) -> AsyncIterator[Sdk
 async def test_a_driver_of_the_sdk_starts_and_ends_without_a_hub(
     short_dir: Path, memory_dir: Path, cyberwave_sdk: Sdk
 ) -> None:
-    """The one that docs/operate/cyberwave.md begins with."""
+    """The whole one of docs/reference/cyberwave-drivers.md."""
     async with sdk_site(short_dir, memory_dir, cyberwave_sdk) as site:
         alerts = site.rest.alerts
         output = short_dir / "driver.log"
