@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.gate_rig import PATIENCE, GateRig
+from tests.gate_rig import PATIENCE, GateRig, held_by_nobody
 
 from skerry.kit.clock import SystemClock
 from skerry.node.broker.link import GateLink
@@ -32,7 +32,9 @@ class Site:
         self.link = self._new()
 
     def _new(self) -> GateLink:
-        return GateLink(self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of)
+        return GateLink(
+            self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of, held_by_nobody
+        )
 
     def start_agent(self) -> None:
         self.link = self._new()

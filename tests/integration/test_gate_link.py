@@ -130,7 +130,7 @@ async def test_nobody_is_sent_to_an_address_that_somebody_else_has(site: Site) -
         assert site.link.unreached(bridge)
         assert not site.link.unreached(here)
     assert await site.link.listen([bridge]) == []
-    assert not site.link.unreached(bridge)
+    await site.until(lambda: not site.link.unreached(bridge))
     site.rig.kill_gate()
     await site.until(lambda: site.link.unreached(here))
     with socket.create_server((bridge, site.rig.rest_port)):
