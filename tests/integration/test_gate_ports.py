@@ -236,6 +236,21 @@ async def test_an_address_may_be_written_as_the_system_does_not(site: Site) -> N
         await site.serves(host)
 
 
+async def test_as_many_addresses_as_one_message_can_hand_over(site: Site) -> None:
+    hosts = [f"127.0.8.{n}" for n in range(1, 70)]
+    await site.start_agent()
+    await site.start_gate()
+    await site.serves(HERE)
+    failed = await site.link.listen(hosts)
+    assert [line.partition(":")[0] for line in failed] == hosts[63:]
+    await site.serves(hosts[62])
+    assert site.link.unreached(hosts[63])
+    await asyncio.to_thread(site.kill_gate)
+    with Caller(hosts[62], site.rig.mqtt_port, site.token) as caller:
+        await site.start_next_gate()
+        assert await asyncio.to_thread(caller.is_served)
+
+
 async def test_a_gate_at_another_port_gives_up_the_one_before(site: Site) -> None:
     await site.start()
     before = site.rig.mqtt_port
