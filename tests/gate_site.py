@@ -8,7 +8,7 @@ from collections.abc import Callable
 from tests.gate_rig import PATIENCE, GateRig, held_by_nobody
 
 from skerry.kit.clock import SystemClock
-from skerry.node.broker.link import GateLink
+from skerry.node.broker.link import GateLink, Hold
 
 
 class Store:
@@ -28,12 +28,13 @@ class Site:
     def __init__(self, rig: GateRig) -> None:
         self.rig = rig
         self.store = Store()
+        self.hold: Hold = held_by_nobody
         self._tasks: list[asyncio.Task[None]] = []
         self.link = self._new()
 
     def _new(self) -> GateLink:
         return GateLink(
-            self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of, held_by_nobody
+            self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of, self.hold
         )
 
     def start_agent(self) -> None:

@@ -60,6 +60,8 @@ class Site:
         self.link: GateLink
         self._keeping: asyncio.Task[None] | None = None
         self._gate: StoredInstance | None = None
+        self._ended = ""
+        """The session of the gate that was killed last."""
 
     @property
     def ports(self) -> tuple[int, int]:
@@ -116,11 +118,12 @@ class Site:
         gate = self._gate
         assert gate
         assert gate.identity
+        self._ended = self.link.session or self._ended
         os.kill(gate.identity.pid, signal.SIGKILL)
         until(lambda: not self.device.lives(gate.identity), "it is gone")
 
     async def start_next_gate(self) -> None:
-        """By the agent that is there, or by another one."""
+        """By the agent that is there, or by another one, which is told of it when this returns."""
         if not self.has_agent:
             await self.start_agent()
         assert self._gate
@@ -128,6 +131,7 @@ class Site:
         await self.exits.of(ended)
         await self.runtime.acknowledge(ended)
         await self.start_gate()
+        await eventually(lambda: self.link.session not in ("", self._ended), "it is another")
 
     async def kill_keeper(self) -> None:
         """The next one is there when it returns, if an agent is."""
@@ -216,6 +220,35 @@ async def test_an_address_that_nobody_needs_is_everybodys(site: Site) -> None:
     assert await site.link.listen([BRIDGE]) == []
     await site.serves(BRIDGE)
     assert not is_free(BRIDGE, site.rig.mqtt_port)
+
+
+async def test_an_address_may_be_written_as_the_system_does_not(site: Site) -> None:
+    host = "0:0:0:0:0:0:0:1" if Path("/proc/net/if_inet6").exists() else "127.0.0.7"
+    await site.start_agent()
+    await site.start_gate()
+    await site.serves(HERE)
+    assert await site.link.listen([host]) == []
+    await site.serves(host)
+    await asyncio.to_thread(site.kill_gate)
+    with Caller(host, site.rig.mqtt_port, site.token) as caller:
+        await site.start_next_gate()
+        assert await asyncio.to_thread(caller.is_served)
+        await site.serves(host)
+
+
+async def test_as_many_addresses_as_one_message_can_hand_over(site: Site) -> None:
+    hosts = [f"127.0.8.{n}" for n in range(1, 70)]
+    await site.start_agent()
+    await site.start_gate()
+    await site.serves(HERE)
+    failed = await site.link.listen(hosts)
+    assert [line.partition(":")[0] for line in failed] == hosts[63:]
+    await site.serves(hosts[62])
+    assert site.link.unreached(hosts[63])
+    await asyncio.to_thread(site.kill_gate)
+    with Caller(hosts[62], site.rig.mqtt_port, site.token) as caller:
+        await site.start_next_gate()
+        assert await asyncio.to_thread(caller.is_served)
 
 
 async def test_a_gate_at_another_port_gives_up_the_one_before(site: Site) -> None:

@@ -80,11 +80,12 @@ class Listeners:
                 failed.append(f"{host}: {error}")
         for gone in self._hosts.keys() - {HERE, *wanted}:
             self._close(self._hosts.pop(gone))
-        for address in wanted.keys() - self._hosts.keys():
+        for address, host in wanted.items():
             try:
-                self._open(address)
+                if address not in self._hosts:
+                    self._open(address)
             except OSError as error:
-                failed.append(f"{wanted[address]}: {error}")
+                failed.append(f"{host}: {error}")
         return failed
 
     def _open(self, host: str) -> None:
