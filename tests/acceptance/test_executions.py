@@ -92,7 +92,7 @@ async def from_a_shell(command: CommandLine, script: str, *words: str) -> Ended:
         env=command.environment, start_new_session=True,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)
@@ -269,9 +269,16 @@ async def test_both_audit_logs_have_the_program_and_not_its_arguments(
     canary = "canary-argument"
     ended = await command.run("exec", *way, "w", "--", "/bin/sh", "-c", f"exit 4 # {canary}")
     assert ended.code == 4
-    database = sqlite3.connect(node.directory / "node.db")
-    with contextlib.closing(database):
-        rows = database.execute("SELECT * FROM audit WHERE action LIKE 'execute%'").fetchall()
+    rows: list[tuple[object, ...]] = []
+
+    def both_entered() -> bool:
+        """Its end is told before it is entered."""
+        with contextlib.closing(sqlite3.connect(node.directory / "node.db")) as database:
+            query = "SELECT * FROM audit WHERE action LIKE 'execute%'"
+            rows[:] = database.execute(query).fetchall()
+        return len(rows) >= 2
+
+    await eventually(both_entered, "beginning and end are in the node's log")
     assert [row for row in rows if canary in str(row)] == []
     assert len(rows) == 2
     assert "program «sh»" in str(rows[0])

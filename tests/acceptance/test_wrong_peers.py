@@ -50,7 +50,7 @@ KEEPER_MESSAGES = {
 
 async def publish(node: Node, value: int) -> None:
     record = PublishedRecord("t.value", value, value)
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 60.0)
 
 
 async def token_of(site: Installation, ttl: float = 3600.0) -> TokenReply:
