@@ -264,6 +264,17 @@ def add_version(source: Registry, version: str, *more: bytes) -> str:
     return source.add("acme/arm:1", layers, config)
 
 
+@contextlib.contextmanager
+def out_of_reach(engine: TestEngine) -> Iterator[None]:
+    """As long as the block lasts."""
+    away = engine.socket.with_suffix(".away")
+    engine.socket.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(engine.socket)
+
+
 @pytest.fixture
 def source(docker_engine: TestEngine) -> Iterator[Registry]:
     """A registry; nothing of it stays in the engine."""
@@ -290,8 +301,11 @@ async def test_case_7_two_twins_are_heard_of_from_before_the_first_container_unt
         await site.power_off()
         source.pause = 0.2
         source.start()
-        await site.boot_without_hub()
-        async with Listener(site) as listener:
+        async with contextlib.AsyncExitStack() as ending:
+            with out_of_reach(docker_engine):  # so that nothing is pulled before somebody listens
+                await site.boot_without_hub()
+                listener = await ending.enter_async_context(Listener(site))
+                await eventually(lambda: bool(listener.healths(twins[0])), "it is heard of")
             for twin in twins:
                 await eventually(
                     lambda twin=twin: len(listener.healths(twin)) >= 3, f"{twin} is heard of"
