@@ -122,7 +122,7 @@ async def ask(door: Door, request: bytes) -> bytes:
 
 def ask_keeper(path: Path, message: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-        door.settimeout(10)
+        door.settimeout(60)
         door.connect(str(path))
         door.send(message)
         return door.recv(1000)
