@@ -148,9 +148,15 @@ async def test_a_node_starts_every_workload_with_no_hub_and_says_since_when_it_i
         await node.start()
         await node.ready()
         await eventually(lambda: node.runs(*names), "every workload runs again")
-        status = await node.status()
-        assert status is not None
-        assert (status.link.state, status.link.since) == ("offline", since)
+
+        async def remembers() -> bool:
+            status = await node.status()
+            return status is not None and (status.link.state, status.link.since) == (
+                "offline",
+                since,
+            )
+
+        await eventually(remembers, "it says since when, as soon as it has read that")
 
 
 @pytest.mark.guarantee("G8")
