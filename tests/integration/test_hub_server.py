@@ -14,7 +14,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.ports import free_port
 from tests.route_table import ROUTES
 
 from skerry.hub import server, web_server
@@ -138,14 +137,16 @@ async def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "hub").exists()
 
 
-def test_a_port_is_one_hubs_before_it_answers_there(tmp_path: Path) -> None:
-    """Who starts at the same time is told before it has touched anything."""
-    address = f"127.0.0.1:{free_port()}"
-    with (
-        web_server.listen(settings_for(tmp_path / "one", address)),
-        pytest.raises(Refused, match=r"another program has this port.*listen"),
-    ):
-        web_server.listen(settings_for(tmp_path / "other", address))
+async def test_a_port_that_is_taken_during_the_start_is_one_clear_sentence(tmp_path: Path) -> None:
+    """As by another hub that starts at the same time."""
+    with web_server.listen(settings_for(tmp_path, "127.0.0.1:0")) as other:
+        listen = f"127.0.0.1:{other.getsockname()[1]}"
+
+        def take_the_port(_address: str) -> None:
+            other.listen()
+
+        with pytest.raises(Refused, match=rf"cannot listen at .*{listen}.*another program took"):
+            await server.serve(settings_for(tmp_path / "hub", listen), nodes_ready=take_the_port)
 
 
 def test_replies_are_not_held_back_for_acknowledgements(tmp_path: Path) -> None:

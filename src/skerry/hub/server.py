@@ -163,6 +163,8 @@ async def serve(
             if nodes_ready is not None:
                 nodes_ready(features.enrolling.address)
             try:
+                for web_server, bound_to in servers:
+                    web_server.listen(bound_to)
                 await _run(servers, nodes, features, retention, manager)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon

@@ -36,9 +36,6 @@ _PEOPLES_PART = 8
 
 _MAX_LINK_MESSAGE = 1024 * 1024
 
-_BACKLOG = 2048
-"""Connections that may wait to be taken, as uvicorn has it."""
-
 
 @dataclass(frozen=True)
 class Keepalive:
@@ -65,6 +62,19 @@ class WebServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self._tell()
+
+    def listen(self, listener: socket.socket) -> None:
+        """Raises Refused. Two hubs that start at the same time may both have bound the port: it is whose who listens first.
+
+        Not before the hub serves: until then whoever calls shall be refused, and try another hub.
+        """
+        try:
+            listener.listen(self.config.backlog)
+        except OSError as error:
+            raise Refused(
+                f"cannot listen at {self._address}: {error.strerror}: another program took this port while the hub "
+                "started. Stop it, or choose another port."
+            ) from error
 
     def _tell(self) -> None:
         log.info("the hub answers at %s", self._address)
@@ -210,9 +220,6 @@ def _bound(address: str, setting: str, option: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-        listener.listen(
-            _BACKLOG
-        )  # until then two hubs may have the port; whoever calls waits for the start
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
