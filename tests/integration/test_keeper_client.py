@@ -53,6 +53,12 @@ class ScriptedKeeper:
         for reply in self._script(request):
             protocol.transmit(sock, protocol.encode(reply))
 
+    def hang_up(self) -> None:
+        """On who has come last."""
+        sock = self._sockets.pop()
+        self._loop.remove_reader(sock)
+        sock.close()
+
     def close(self) -> None:
         for sock in [self._listener, *self._sockets]:
             self._loop.remove_reader(sock)
@@ -155,22 +161,37 @@ async def test_a_keeper_of_an_earlier_release_leaves_its_port_to_who_listens(
     keepers: list[ScriptedKeeper],
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """It would give it to no process that it starts: that has to bind it."""
-
-    def older(request: Message) -> list[Reply]:
-        if request.text("op") != "hold":
-            return friendly(request)
-        text = "the operation «hold» is unknown"
-        return [[("id", request.text("id")), ("error", "malformed"), ("text", text)]]
-
-    keepers.append(ScriptedKeeper(short_dir / "run", older))
+    """It would give it to no process that it starts: that has to bind it. And it hangs up on a packet with many descriptors."""
+    keepers.append(ScriptedKeeper(short_dir / "run", friendly))
     await runtime.connect(lambda _: None)
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
         await runtime.sockets.hold("gate", [os.dup(server.fileno())])
         assert not is_free("127.0.0.1", port)
     assert is_free("127.0.0.1", port)
+    assert keepers[0].requests == ["hello", "list"]
     assert "keeper of this node is of an older release" in caplog.text
+
+
+@pytest.mark.guarantee("G9")
+async def test_a_keeper_that_cannot_take_sockets_leaves_the_port_to_who_listens_next(
+    short_dir: Path, runtime: ProcessRuntime, keepers: list[ScriptedKeeper]
+) -> None:
+    """It starts the next process without them, which could not listen beside the agent's."""
+
+    def short_of_descriptors(request: Message) -> list[Reply]:
+        if request.text("op") == "hold":
+            keepers[0].hang_up()
+            return []
+        return [[*reply, ("holds", 1)] for reply in friendly(request)]
+
+    keepers.append(ScriptedKeeper(short_dir / "run", short_of_descriptors))
+    await runtime.connect(lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        with pytest.raises(Transient, match="hung up"):
+            await runtime.sockets.hold("gate", [os.dup(server.fileno())])
+    assert is_free("127.0.0.1", port)
 
 
 @pytest.mark.guarantee("G4")

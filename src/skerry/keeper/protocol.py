@@ -11,7 +11,7 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
 `errno` and `step`.
 
     op      request fields                                         reply fields
-    hello   version, and holds=1 of an agent that knows «hold»     version pid
+    hello   version, and holds=1 of an agent that knows «hold»     version pid, and holds=1 of a keeper that does
     list    –                                                      sockets=NAME… of those held (one event for each
                                                                    instance comes before)
     spawn   instance workload directory log RULES                  pid start, once exec has happened

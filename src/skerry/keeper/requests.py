@@ -91,7 +91,7 @@ class Requests:
         if request.get("holds") is None:
             for name in list(self._instances.sockets):
                 self._instances.hold(name, [])
-        return [("version", VERSION), ("pid", os.getpid())]
+        return [("version", VERSION), ("pid", os.getpid()), ("holds", 1)]
 
     def _list(self, connection: Connection, _request: Message) -> Answer:
         for child in self._instances.running.values():

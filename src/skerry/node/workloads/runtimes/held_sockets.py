@@ -40,21 +40,32 @@ class HeldSockets:
         self._patience = patience
         self._held: dict[str, list[int]] = {}
         self._telling = asyncio.Lock()
+        self._can_hold = True
+        """Of the keeper: as far as is known, and one that is yet to come can."""
         self._said = False
 
     async def hold(self, name: str, descriptors: list[int]) -> None:
         """These from now on, which are no longer the caller's, and none of before; without any the port is everybody's.
 
-        Where no keeper is, the next one hears of it before anything is started. Raises Transient.
+        Where no keeper is, the next one hears of it before anything is started. Raises Transient: nothing is held for it.
         """
         async with self._telling:
             self._replace(name, descriptors)
-            with suppress(ConnectionLost):
+            try:
+                with suppress(ConnectionLost):
+                    await self._tell(name)
+                    return
+                # One that has ended is none by now. Another one cannot take them.
                 await self._tell(name)
+            except Transient:
+                # The keeper starts the next process without them, which has to have the port to itself then.
+                self._replace(name, [])
+                raise
 
-    async def take_up(self, names: Sequence[str]) -> None:
+    async def take_up(self, names: Sequence[str], *, can_hold: bool) -> None:
         """Tells a keeper to which this agent has just come, and which holds those of `names`. Raises Transient."""
         self.names = names
+        self._can_hold = can_hold
         if names:
             self.found.ring()
         async with self._telling:
@@ -67,11 +78,16 @@ class HeldSockets:
             self._replace(name, [])
 
     async def _tell(self, name: str) -> None:
+        if not self._can_hold:
+            self._give_up(name)
+            return
         transmit = partial(protocol.transmit, descriptors=self._held[name])
         try:
             sock = open_socket(self._keeper)
+        except (FileNotFoundError, ConnectionRefusedError):
+            return  # there is none
         except OSError as error:
-            raise ConnectionLost(f"the keeper cannot be reached: {error.strerror}") from error
+            raise Transient(f"cannot have the keeper hold ports: {error.strerror}") from error
         client = KeeperClient(sock, _ignore, _nothing, transmit)
         try:
             async with asyncio.timeout(self._patience):

@@ -330,7 +330,8 @@ class ProcessRuntime:
         self._keeper.pid = reply.number("pid")
         self._listed.clear()
         listed = await client.ask("list")
-        await self.sockets.take_up(listed.all("sockets"))
+        can_hold = reply.get("holds") is not None
+        await self.sockets.take_up(listed.all("sockets"), can_hold=can_hold)
 
     async def _hand_over(self, client: KeeperClient) -> None:
         """Gives the keeper what runs without its knowing, and tells what has ended unseen."""
