@@ -265,11 +265,8 @@ def _signing(
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:
     kept = settings.retention
-    return Retention(
-        store,
-        Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
-        Rules.of(kept.streams),
-    )
+    ages = Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files)
+    return Retention(store, ages, Rules.of(kept.streams))
 
 
 def _longest_for_files(settings: HubSettings) -> float:
