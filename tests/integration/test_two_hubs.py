@@ -12,6 +12,7 @@ import pytest
 from tests.postgres import Postgres
 from tests.pushes import Pushes
 from tests.tunnel_rig import Entered, echo, linked, opened, serving, tunnel
+from tests.web_sockets import next_frame
 
 from skerry.hub.dashboard import pages
 from skerry.hub.store import listening
@@ -75,10 +76,7 @@ async def site(tmp_path: Path, url: str) -> AsyncIterator[Site]:
 
 
 async def receive(link: Socket) -> Message:
-    async with asyncio.timeout(
-        30
-    ):  # of its own: each ping of the hub begins the one of `receive` anew
-        frame = await link.receive()
+    frame = await next_frame(link)
     assert frame.type is aiohttp.WSMsgType.TEXT, frame
     return from_text(frame.data)
 
@@ -352,21 +350,19 @@ async def test_another_token_on_the_same_database_is_refused(
             pass
 
 
-async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> None:
+async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site, url: str) -> None:
     node, entered = await site.first.enrol("a"), Entered()
     ann = await site.first.access_token("ann", "operator")
-    async with (
-        serving(echo) as port,
-        linked(site.first, node, [port], entered=entered),
-        opened(site.other, ann, port) as person,
-    ):
-        assert entered.deeds[0].detail == "for «ann»"
-        sent = bytes(3 * WINDOW)
-        async with asyncio.TaskGroup() as group:
-            _ = group.create_task(person.send(sent))
-            assert await person.read(len(sent)) == sent
-        await person.end()
-        assert (await person.rest(), person.words) == (b"over", "")
+    async with serving(echo) as port, linked(site.first, node, [port], entered=entered):
+        await eventually(lambda: links(url) == 1, "the link is known")
+        async with opened(site.other, ann, port) as person:
+            assert entered.deeds[0].detail == "for «ann»"
+            sent = bytes(3 * WINDOW)
+            async with asyncio.TaskGroup() as group:
+                _ = group.create_task(person.send(sent))
+                assert await person.read(len(sent)) == sent
+            await person.end()
+            assert (await person.rest(), person.words) == (b"over", "")
         async with tunnel(site.other, site.person, 5432) as refused:
             answer = await refused.message()
         assert isinstance(answer, Close)
