@@ -8,6 +8,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
+import psycopg
 from msgspec.structs import replace
 from tests.sync_rig import Logs
 from tests.web_sockets import ALL_OF_IT, next_frame
@@ -52,6 +53,13 @@ class Entered:
 
     async def refused(self, deed: Deed, status: int) -> None:
         self.deeds.append(replace(deed, outcome="refused", status=status))
+
+
+def links(url: str) -> int:
+    """How many live links the hubs on one PostgreSQL know of; a hub tells the others of one just after its node has it."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM live_link").fetchone()
+    return found[0]
 
 
 @contextlib.asynccontextmanager

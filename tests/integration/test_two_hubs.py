@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from tests.postgres import Postgres
 from tests.pushes import Pushes
-from tests.tunnel_rig import Entered, echo, linked, opened, serving, tunnel
+from tests.tunnel_rig import Entered, echo, linked, links, opened, serving, tunnel
 from tests.web_sockets import next_frame
 
 from skerry.hub.dashboard import pages
@@ -127,12 +127,6 @@ async def test_news_reach_the_node_whose_link_is_at_the_other_hub(site: Site) ->
     async with site.other.ws_connect(LINK, headers=site.second.node(node)) as link:
         await apply(site.one, site)
         assert await receive(link) == News()
-
-
-def links(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT count(*) FROM live_link").fetchone()
-    return found[0]
 
 
 def latest_turn(url: str) -> int:
