@@ -7,6 +7,7 @@ import contextlib
 import sqlite3
 from pathlib import Path
 
+from tests.files_in_use import contents
 from tests.record_rig import values
 from tests.sealed_node import SealedNode, edit, publish, upload
 
@@ -22,8 +23,8 @@ CANARY = "c4n4ry-in-a-coal-mine"
 
 def everything(directory: Path) -> bytes:
     """All files but SQLite's index of its log, which is made of the log."""
-    files = sorted(path for path in directory.rglob("*") if path.is_file())
-    return b"".join(path.read_bytes() for path in files if not path.name.endswith("-shm"))
+    files = sorted(contents(directory))
+    return b"".join(content for path, content in files if not path.name.endswith("-shm"))
 
 
 def hidden(directory: Path) -> bool:

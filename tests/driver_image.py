@@ -18,9 +18,14 @@ signal.signal(15, lambda *_: sys.exit(0))
 lives = pathlib.Path(os.environ.get("LIVES", "/data/lives"))
 life = int(lives.read_text()) + 1 if lives.exists() else 1
 if lives.parent.is_dir():
-    lives.write_text(str(life))
-config = pathlib.Path(os.environ["CYBERWAVE_EDGE_CONFIG_DIR"])
-files = {path.name: path.read_text() for path in config.iterdir()}
+    lives.with_name("lives.new").write_text(str(life))
+    lives.with_name("lives.new").rename(lives)
+config, files = pathlib.Path(os.environ["CYBERWAVE_EDGE_CONFIG_DIR"]), {}
+for path in config.iterdir():
+    try:
+        files[path.name] = path.read_text()
+    except FileNotFoundError:
+        pass  # one that the agent was just about to rename
 twin = os.environ.get("CYBERWAVE_TWIN_JSON_FILE", "")
 seen = {"life": life, "env": dict(os.environ), "files": sorted(files), "credentials": files["credentials.json"],
         "twin": twin and json.loads(pathlib.Path(twin).read_text())["name"], "writable": os.access(twin, os.W_OK) if twin else None}

@@ -40,7 +40,7 @@ PYTHON_CHANGES = "".join(
     )
 )
 """For `import_image`: what the Python of `image_archive` needs in order to run."""
-_START_WITHIN = 30.0
+_START_WITHIN = 60.0
 _LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "turtledemo", "site-packages"}
 _LEFT_OUT |= {"ensurepip", "lib2to3", "pydoc_data", "distutils"}
 _COMPILED = f".{sys.implementation.cache_tag}.pyc"
@@ -257,11 +257,17 @@ def import_image(path: Path, image: str, archive: bytes | IO[bytes], changes: st
 
 
 def remove_containers(path: Path) -> None:
-    """Removes every container of the engine."""
-    with contextlib.suppress(OSError):
-        _, answer = ask(path, "GET", "/v1.40/containers/json?all=1")
-        for one in json.loads(answer):
+    """Removes every container of the engine. One that just ends or begins is refused for that moment."""
+    found: list[dict[str, object]] = []
+
+    def are_gone() -> bool:
+        found[:] = json.loads(ask(path, "GET", "/v1.40/containers/json?all=1")[1])
+        for one in found:
             ask(path, "DELETE", f"/v1.40/containers/{one['Id']}?force=1&v=1")
+        return not found
+
+    with contextlib.suppress(OSError):
+        _wait(are_gone, lambda: f"these stay: {found}")
 
 
 def _unmount(directory: Path) -> None:

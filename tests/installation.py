@@ -18,7 +18,7 @@ from pathlib import Path
 
 from tests.ports import free_port
 
-from skerry.cli.http import Api, Unreachable, hub_api, node_api
+from skerry.cli.http import Api, Patience, Unreachable, hub_api, node_api
 from skerry.kit.clock import SystemClock
 from skerry.kit.disk import RealDisk
 from skerry.kit.errors import SkerryError
@@ -42,6 +42,9 @@ _SHOWN = 4000
 
 BY_SECRET = "nodes: {method: secret}\n"
 """Settings of a hub whose nodes prove themselves by their secrets, over plain HTTP: for tests that speak as a node themselves."""
+
+SLOW = 60.0
+"""Seconds that a hub or node may take to answer a test: longer than either of them is stopped on a busy machine."""
 
 SLEEPER = ["python", "-c", "import signal; signal.pause()"]
 
@@ -145,8 +148,10 @@ class Hub:
             return False
         return True
 
-    def api(self) -> contextlib.AbstractAsyncContextManager[Api]:
-        return hub_api(self.url, self.directory / "admin.token")
+    @contextlib.asynccontextmanager
+    async def api(self) -> AsyncIterator[Api]:
+        async with hub_api(self.url, self.directory / "admin.token") as api:
+            yield api.patient(SLOW)
 
     async def apply(self, *specs: WorkloadSpec, prune: bool = False) -> ApplyReply:
         async with self.api() as api:
@@ -215,14 +220,20 @@ class Node:
         return await self.status() is not None
 
     async def status(self) -> NodeStatus | None:
+        """None: no agent is there."""
         try:
-            async with node_api(self.directory) as api:
+            async with self.api() as api:
                 return await api.get("/v1/status", NodeStatus)
         except Unreachable:
             return None
 
+    @contextlib.asynccontextmanager
+    async def api(self) -> AsyncIterator[Api]:
+        async with node_api(self.directory, Patience(connect=SLOW, answer=SLOW)) as api:
+            yield api
+
     async def sync(self) -> SyncStatus:
-        async with node_api(self.directory) as api:
+        async with self.api() as api:
             return await api.get("/v1/sync", SyncStatus)
 
     async def link_is(self, *states: str) -> bool:
@@ -241,6 +252,15 @@ class Node:
         status = await self.status()
         assert status is not None
         return {each.workload: each.pid for each in status.workloads if each.pid}
+
+    async def pid(self, workload: str) -> int:
+        """Of a workload that runs, or has just said something: what it says may be known before its status."""
+
+        async def known() -> bool:
+            return workload in await self.pids()
+
+        await eventually(known, f"{workload} has a process")
+        return (await self.pids())[workload]
 
     def tls(self) -> ssl.SSLContext:
         """What this node proves itself by, for somebody who speaks to the hub in its place."""
@@ -324,23 +344,8 @@ async def installation(directory: Path, settings: str = "") -> AsyncIterator[Ins
             await found.hub.process.end(signal.SIGKILL)
 
 
-def copy_tree(source: Path, target: Path) -> None:
-    """Files only: sockets and pipes of a stopped node are not part of its store."""
-    if target.exists():
-        shutil.rmtree(target)
-    shutil.copytree(
-        source,
-        target,
-        ignore=lambda folder, names: [n for n in names if not _is_plain(Path(folder) / n)],
-    )
-
-
 def restart_never() -> Restart:
     return Restart(policy="never")
-
-
-def _is_plain(path: Path) -> bool:
-    return path.is_dir() or path.is_file()
 
 
 def _end(pid: int) -> None:
@@ -353,7 +358,7 @@ def _end(pid: int) -> None:
         signal.pidfd_send_signal(pidfd, signal.SIGKILL)
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
-        assert poll.poll(10_000), f"process {pid} outlives SIGKILL"
+        assert poll.poll(60_000), f"process {pid} outlives SIGKILL"
     except ProcessLookupError:
         return
     finally:

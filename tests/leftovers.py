@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-_PATIENCE = 5.0
+_PATIENCE = 30.0
 """Seconds that a killed process may take to disappear."""
 
 

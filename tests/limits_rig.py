@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
 
+from tests.files_in_use import blocks
 from tests.record_rig import make_store, submission
 
 from skerry.kit.clock import Clock, SystemClock
@@ -118,4 +119,4 @@ class LimitedNode:
 
     def used(self) -> int:
         """What the disk holds of it."""
-        return sum(path.lstat().st_blocks * 512 for path in self.data_dir.rglob("*"))
+        return blocks(self.data_dir)

@@ -31,8 +31,12 @@ def work_natively(site: CyberwaveSite, directory: Path) -> None:
 
 
 def add_script(site: CyberwaveSite, name: str = "a.py", text: str = "print('x')\n") -> None:
-    (site.config / "workers").mkdir(parents=True, exist_ok=True)
-    (site.config / "workers" / name).write_text(text)
+    """At once: who finds a file that is still empty makes two changes of it."""
+    scripts = site.config / "workers"
+    scripts.mkdir(parents=True, exist_ok=True)
+    draft = scripts / f".{name}.tmp"
+    draft.write_text(text)
+    draft.rename(scripts / name)
 
 
 def worker_of(site: CyberwaveSite) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 
+from tests.files_in_use import contents
 from tests.installation import Hub, Installation, Node
 
 from skerry.wire.secret_views import SecretPut, SecretView
@@ -84,8 +85,7 @@ def forms() -> list[bytes]:
 
 def found_below(directory: Path) -> list[str]:
     """Files with the canary in some form."""
-    files = [path for path in directory.rglob("*") if path.is_file()]
-    return [str(path) for path in files if holds(path.read_bytes())]
+    return [str(path) for path, content in contents(directory) if holds(content)]
 
 
 def holds(data: bytes) -> bool:

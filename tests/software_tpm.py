@@ -32,7 +32,7 @@ def software_tpm(state: Path) -> Iterator[None]:
 
 
 def _wait_for_tpm() -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while subprocess.run(["tpm2_getrandom", "1"], capture_output=True, check=False).returncode:
         assert time.monotonic() < deadline
         time.sleep(0.05)

@@ -25,7 +25,8 @@ import tempfile
 from pathlib import Path
 
 import msgspec
-from tests.installation import Installation, Node, Process, copy_tree, installation, sleeper
+from tests.files_in_use import copy_tree
+from tests.installation import Installation, Node, Process, installation, sleeper
 from tools import frozen_rows
 
 import skerry

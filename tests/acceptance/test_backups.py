@@ -27,7 +27,7 @@ pytestmark = pytest.mark.timeout(120)
 
 def publish(node: Node, first: int, count: int) -> None:
     entries = [("rooms.t", number) for number in range(first, first + count)]
-    node.publisher("a").publish("measurement", entries, 20.0)
+    node.publisher("a").publish("measurement", entries, 60.0)
 
 
 async def at_hub(site: Installation, count: int) -> None:

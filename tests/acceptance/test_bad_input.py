@@ -30,7 +30,7 @@ def running(name: str, command: list[str], **fields: object) -> WorkloadSpec:
 
 async def publish(node: Node, value: int) -> None:
     record = PublishedRecord("t.value", value, value)
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 60.0)
 
 
 async def says(node: Node, workload: str, words: str) -> bool:

@@ -20,8 +20,10 @@ from tests.container_site import (
     with_engine,
 )
 from tests.engines import TestEngine, ask, image_archive, running, saved_as
+from tests.files_in_use import contents
 from tests.installation import Installation, installation, sleeper
 from tests.registry import layer, registry
+from tests.secret_site import words_of
 from tests.small_disk import fill
 
 from skerry.testing.waiting import eventually
@@ -99,10 +101,9 @@ async def test_a_registry_that_wants_a_password_gets_it_and_nobody_else_does(
             instance = json.loads(ask(engine.socket, "GET", "/v1.40/containers/json?all=1")[1])[0]
             inspected = ask(engine.socket, "GET", f"/v1.40/containers/{instance['Id']}/json")[1]
             rows = str(await stages(site))
-            kept = [path for path in node.directory.rglob("*") if path.is_file()]
             everything = [node.log.read_bytes(), inspected, rows.encode()]
-            everything += [path.read_bytes() for path in kept]
-            words = [Path(f"/proc/{pid}/cmdline").read_bytes() for pid in node.processes()]
+            everything += [content for _, content in contents(node.directory)]
+            words = [words_of(Path(f"/proc/{pid}/cmdline")) for pid in node.processes()]
             assert not any(b"s3cr3t" in text for text in [*everything, *words])
     remove_image(engine, image)
 

@@ -6,7 +6,6 @@ import signal
 from pathlib import Path
 
 import pytest
-from tests.container_site import state
 from tests.cyberwave_site import cyberwave_site, native
 from tests.driver_image import PROGRAM
 
@@ -24,7 +23,7 @@ async def test_files_that_cannot_be_read_at_a_start_end_no_driver(short_dir: Pat
         [arm] = await site.join(native("python", "-c", PROGRAM, LIVES=short_dir / "lives"))
         name = site.driver(arm)
         await site.tells(name, life=1)
-        before = await state(site.node, name)
+        before = await site.node.pid(name)
         await site.node.process.end(signal.SIGKILL)
         files = [
             site.config / f"{each}.json" for each in ("credentials", "environment", "fingerprint")
@@ -37,10 +36,7 @@ async def test_files_that_cannot_be_read_at_a_start_end_no_driver(short_dir: Pat
             "it is told of",
         )
         await eventually(lambda: site.node.runs(name), "it is supervised")
-        after = await state(site.node, name)
-        assert before is not None
-        assert after is not None
-        assert after.pid == before.pid
+        assert await site.node.pid(name) == before
         await site.power_off()
         await site.boot_without_hub()
         await site.tells(name, life=2)

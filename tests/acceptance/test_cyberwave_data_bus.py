@@ -171,7 +171,7 @@ async def test_the_last_minutes_before_an_event_are_one_file_at_the_hub(
         name, shell = f"cw/{arm}/recording.tar", CommandLine(site.site)
         await site.site.hub.kill()
         await site.tells(site.driver(arm), fell=50)
-        child = (await site.node.pids())["cyberwave-zenoh"]
+        child = await site.node.pid("cyberwave-zenoh")
         assert b'"ring":{"size":9000000}' in Path(f"/proc/{child}/cmdline").read_bytes()
         await site.node.kill()
         await site.node.start()

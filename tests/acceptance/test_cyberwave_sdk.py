@@ -105,7 +105,7 @@ async def test_what_the_gate_took_arrives_once_whatever_is_killed(
         await site.boot_without_hub()
         driver = site.driver(arm)
         await site.tells(driver, ticks=50)
-        before = (await site.node.pids())["cyberwave-broker"]
+        before = await site.node.pid("cyberwave-broker")
         os.kill(before, signal.SIGKILL)
         await eventually(
             lambda: site.log(driver).count("Connected to MQTT broker") > 1, "again", SLOW

@@ -11,7 +11,6 @@ from pathlib import Path
 
 import aiohttp
 import pytest
-from tests.container_site import state
 from tests.cyberwave_site import cyberwave_site, native
 from tests.driver_image import PROGRAM
 from tests.installation import Node
@@ -94,7 +93,7 @@ async def test_what_cannot_be_written_keeps_no_agent_from_starting_and_is_tried_
     conf = node.directory / "run" / "broker" / "mosquitto.conf"
     conf.mkdir(parents=True, mode=0o700)
     async with started(node):
-        assert "drivers are not served yet" in node.log.read_text()
+        await eventually(lambda: "drivers are not served yet" in node.log.read_text(), "it is told")
         status = await node.status()
         assert status is not None
         assert status.cyberwave is None
@@ -116,7 +115,7 @@ async def test_what_runs_keeps_its_token_while_no_twins_can_be_served(short_dir:
         driver, node = site.driver(arm), site.node
         await site.tells(driver, life=1)
         run = node.directory / "run" / "broker"
-        tokens, before = (run / "tokens").read_bytes(), await state(node, driver)
+        tokens, before = (run / "tokens").read_bytes(), await node.pid(driver)
         assert driver.encode() in tokens
         await node.process.end(signal.SIGKILL)
         (node.directory / "outside.json").unlink()
@@ -140,8 +139,5 @@ async def test_what_runs_keeps_its_token_while_no_twins_can_be_served(short_dir:
         )  # though an agent before this one wrote it
         assert (run / "tokens").read_bytes() == tokens
         assert "runs without one" not in node.log.read_text()
-        after = await state(node, driver)
-        assert before is not None
-        assert after is not None
-        assert after.pid == before.pid
+        assert await node.pid(driver) == before
         await site.power_off()

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.timeout(120)
 
 async def publish(node: Node, value: int) -> None:
     record = PublishedRecord("t.value", value, value)
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 60.0)
 
 
 @pytest.mark.guarantee("G9")

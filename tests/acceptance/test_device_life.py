@@ -43,7 +43,7 @@ async def is_erased(hub: Hub, name: str = "n1") -> bool:
 
 async def publish(node: Node, *values: int) -> None:
     records = [PublishedRecord("t.value", time.time_ns(), value) for value in values]
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", records, 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", records, 60.0)
 
 
 def left_in(node: Node) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from tests.canary import CANARY, ids_in_use, keys_of_blobs
+from tests.files_in_use import contents
 from tests.installation import Node, installation, sleeper
 
 from skerry.cli.http import node_api
@@ -23,10 +24,9 @@ def readable(directory: Path) -> list[str]:
     """Files with the canary in it, but for the homes and logs of workloads."""
     return [
         str(path.relative_to(directory))
-        for path in directory.rglob("*")
-        if path.is_file()
-        and path.relative_to(directory).parts[0] not in {"logs", "workloads"}
-        and CANARY.encode() in path.read_bytes()
+        for path, content in contents(directory)
+        if path.relative_to(directory).parts[0] not in {"logs", "workloads"}
+        and CANARY.encode() in content
     ]
 
 

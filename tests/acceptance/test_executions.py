@@ -92,7 +92,7 @@ async def from_a_shell(command: CommandLine, script: str, *words: str) -> Ended:
         env=command.environment, start_new_session=True,
     )  # fmt: skip
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             out, err = await process.communicate()
     except TimeoutError:
         os.killpg(process.pid, signal.SIGKILL)

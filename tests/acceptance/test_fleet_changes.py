@@ -75,8 +75,15 @@ async def test_a_hub_that_is_killed_in_the_middle_goes_on(tidy_dir: Path) -> Non
         nodes = await fleet(site, "n1", "n2", "n3")
         before = [await node.pids() for node in nodes]
         await site.hub.apply(cam("2"))
-        await eventually(lambda: _begun(site), "the first node has the change")
-        assert await given(site) == [True, False, False]
+        seen: list[bool] = []
+
+        async def begun() -> bool:
+            seen[:] = await given(site)
+            return any(seen)
+
+        await eventually(begun, "the first node has the change")
+        assert seen == sorted(seen, reverse=True), "one after the other"
+        assert not all(seen)
         await site.hub.kill()
         await site.hub.start()
         await eventually(partial(is_over, site), "all nodes have it", 40)
@@ -124,10 +131,6 @@ async def _says(node: Node, words: str) -> bool:
 async def _has_news(node: Node, before: dict[str, int]) -> bool:
     pids = await node.pids()
     return pids.keys() == before.keys() and pids != before
-
-
-async def _begun(site: Installation) -> bool:
-    return any(await given(site))
 
 
 async def test_a_bad_change_stops_at_the_first_node_and_is_taken_back(tidy_dir: Path) -> None:

@@ -165,7 +165,7 @@ async def rows_are_on_node(node: Node, rows: Facts) -> None:
 
 async def rows_go_on(site: Installation, node: Node, rows: Facts) -> None:
     """The frozen frame and what waited arrive once, and the conflict can be decided."""
-    await eventually(partial(frozen_rows.all_sent, site, node), "the hub has the edits", 20)
+    await eventually(partial(frozen_rows.all_sent, site, node), "the hub has the edits")
     assert await frozen_rows.at_hub(site.hub) == rows["after"]
     await frozen_rows.decide(site.hub)
 
@@ -173,7 +173,7 @@ async def rows_go_on(site: Installation, node: Node, rows: Facts) -> None:
         recipes = (await frozen_rows.on_node(node))["recipe"]
         return ["r1", {"minutes": 11}] in recipes and not await frozen_rows.in_conflict(node)
 
-    await eventually(decided, "the node has the decision", 20)
+    await eventually(decided, "the node has the decision")
     assert await frozen_rows.waiting(site.hub) == []
 
 

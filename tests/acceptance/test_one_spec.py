@@ -120,7 +120,7 @@ async def test_grace_then_sigkill(short_dir: Path, bench: Bench) -> None:
         node = await bench.started(site, deaf)
         await eventually(lambda: "stdout F deaf\n" in log_of(node, "deaf"), "it does not listen")
         changed = workload(short_dir, bench.runtime, "deaf", "live", stop=Stop(grace=0.5))
-        before = (await node.pids())["deaf"]
+        before = await node.pid("deaf")
         await site.hub.apply(changed)
         await eventually(partial(_another, node, "deaf", before), "its successor runs")
         assert not Path(f"/proc/{before}").exists()
@@ -157,7 +157,7 @@ async def test_killed_by_a_signal(short_dir: Path, bench: Bench) -> None:
             site, workload(short_dir, bench.runtime, "a", "live", restart=NEVER)
         )
         await shows(node, "a", phase="running")
-        os.kill((await node.pids())["a"], signal.SIGKILL)
+        os.kill(await node.pid("a"), signal.SIGKILL)
         await shows(node, "a", phase="failed", exit="signal 9")
 
 
@@ -178,7 +178,7 @@ async def test_share_of_a_processor(short_dir: Path, bench: Bench) -> None:
         burn = workload(short_dir, bench.runtime, "burn", "burn", resources=Resources(cpu=0.25))
         node = await bench.started(site, burn)
         await shows(node, "burn", phase="running")
-        pid = (await node.pids())["burn"]
+        pid = await node.pid("burn")
         start, before = time.monotonic(), _cpu_seconds(pid)
         await eventually(lambda: time.monotonic() - start > 3, "three seconds have passed")
         share = (_cpu_seconds(pid) - before) / (time.monotonic() - start)
@@ -199,7 +199,7 @@ async def test_agent_restart(short_dir: Path, bench: Bench) -> None:
     async with installation(short_dir) as site:
         node = await bench.started(site, workload(short_dir, bench.runtime, "a", "live"))
         await eventually(lambda: site.hub.has("a.value", 1), "it runs")
-        before = (await node.pids())["a"]
+        before = await node.pid("a")
         await node.kill()
         await node.start()
         await node.ready()
@@ -214,7 +214,7 @@ async def test_start_without_a_hub(short_dir: Path, bench: Bench) -> None:
     async with installation(short_dir) as site:
         node = await bench.started(site, workload(short_dir, bench.runtime, "a", "live"))
         await eventually(lambda: site.hub.has("a.value", 1), "it runs")
-        before = (await node.pids())["a"]
+        before = await node.pid("a")
         await site.hub.kill()
         await node.kill()
         node.clean()
@@ -235,4 +235,5 @@ async def _gone(node: Node, name: str) -> bool:
 
 
 async def _another(node: Node, name: str, pid: int) -> bool:
-    return await node.runs(name) and (await node.pids()).get(name) not in {None, pid}
+    status = await status_of(node, name)
+    return status is not None and status.phase == "running" and status.pid not in {None, pid}

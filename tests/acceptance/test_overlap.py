@@ -104,7 +104,7 @@ class Visitor:
 
     def _ask(self) -> str:
         for _ in range(3):
-            client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=5)
+            client = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
             try:
                 client.request("GET", "/")
                 return client.getresponse().read().decode()
@@ -127,11 +127,16 @@ class Feeder:
         while not self._enough:
             self.sent += 1
             record = ("feed.number", self.sent)
-            await asyncio.to_thread(self._client.publish, "measurement", [record], 5.0)
+            await asyncio.to_thread(self._client.publish, "measurement", [record], 60.0)
             await asyncio.sleep(0.05)
 
     def leave(self) -> None:
         self._enough = True
+
+
+def update(version: str, soon: float) -> Update:
+    """Only of the bad one it is found out soon that it does not get ready."""
+    return Update(strategy="overlap", ready_within=soon if version == "bad" else 40.0)
 
 
 def follower(node: Node, mode: Literal["worker", "on-record"], version: str) -> WorkloadSpec:
@@ -146,7 +151,7 @@ def follower(node: Node, mode: Literal["worker", "on-record"], version: str) -> 
         runtime="wasm",
         wasm=WasmSpec(module=str(path), mode=mode, input="feed.*"),
         ready=Ready(value="up"),
-        update=Update(strategy="overlap", ready_within=1.0),
+        update=update(version, 1.0),
     )
 
 
@@ -164,7 +169,7 @@ def web(
         env={"PORT": str(port), "VERSION": version},
         ready=Ready(value="web.up"),
         stop=Stop(grace=5.0),
-        update=Update(strategy="overlap", ready_within=2.0),
+        update=update(version, 2.0),
     )
 
 

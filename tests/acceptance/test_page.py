@@ -46,6 +46,9 @@ pytestmark = [
 ]
 
 
+expect.set_options(timeout=30_000)
+
+
 @dataclass
 class Device:
     """A node made by hand: its identity and what it has pushed."""
@@ -110,7 +113,7 @@ async def browser() -> AsyncIterator[Browser]:
 @pytest.fixture
 async def page(browser: Browser) -> Page:
     page = await browser.new_page(viewport={"width": 1280, "height": 900})
-    page.set_default_timeout(15_000)
+    page.set_default_timeout(30_000)
     return page
 
 
@@ -355,7 +358,7 @@ async def test_over_tls_the_session_is_for_this_host_alone(
     async with running_hub(tmp_path / "hub", tls=certified(tmp_path)) as hub:
         context = await browser.new_context(ignore_https_errors=True)
         page = await context.new_page()
-        page.set_default_timeout(15_000)
+        page.set_default_timeout(30_000)
         await page.goto(hub.address)
         await page.click("summary")
         await page.fill("#token", hub.admin_token)

@@ -86,12 +86,12 @@ async def test_a_worker_waits_for_what_its_scripts_name(short_dir: Path) -> None
         await eventually(partial(says, node, lacks), "it says what is missing")
         await push(shell, "cat & co", content(3000))
         await has_loaded(node, "cat & co 3000")
-        before = await node.pids()
+        before = await node.pid("cam")
 
         save(scripts, "cat & co", "dog")
         lacks = "goes on as before: scripts name model «dog», which the hub does not have"
         await eventually(partial(says, node, lacks), "the reload waits")
-        assert await node.pids() == before
+        assert await node.pid("cam") == before
         await push(shell, "dog", content(5000))
         await has_loaded(node, "cat & co 3000", "cat & co 3000", "dog 5000")
         shown = await shell.run("worker", "status")

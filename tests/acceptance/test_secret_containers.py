@@ -70,7 +70,7 @@ async def test_a_container_reads_its_secret_and_its_log_stays_masked(
         await eventually(
             lambda: any(each in log_of(node, "strict") for each in wanted), "strict too"
         )
-        pid = (await node.pids())["box"]
+        pid = await node.pid("box")
         await node.kill()
         await node.start()
         await node.ready()

@@ -111,7 +111,7 @@ async def test_an_agent_that_comes_back_has_the_secrets_and_takes_nothing_away(
     await put(site.hub, "db", CANARY)
     await site.hub.apply(shows())
     await eventually(lambda: bool(seen(node)), "it runs")
-    pid = (await node.pids())["shows"]
+    pid = await node.pid("shows")
     environ = words_of(Path(f"/proc/{pid}/environ"))
     at = Path(environ.partition(b"SKERRY_SECRETS=")[2].partition(b"\0")[0].decode(), "db")
     await site.hub.kill()
@@ -135,6 +135,6 @@ async def test_a_strict_workload_has_its_own_file_and_sees_no_others(site: Insta
     await site.hub.apply(shows("other"), shows("strict", isolation="strict"))
     await eventually(lambda: bool(seen(node, "strict")), "it runs")
     await eventually(lambda: "file 0o400 True ***\n" in log_of(node, "strict"), "it reads its own")
-    pid = (await node.pids())["strict"]
+    pid = await node.pid("strict")
     inside = [path.name for path in Path(f"/proc/{pid}/root/dev/shm").glob("skerry-*/*")]
     assert inside == ["strict"]

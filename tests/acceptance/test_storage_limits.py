@@ -7,6 +7,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from tests.container_site import log_of
+from tests.files_in_use import blocks
 from tests.full_disk import PADDING, all_taken
 from tests.installation import Installation, Node, installation, sleeper
 
@@ -21,7 +23,9 @@ from skerry.wire.workload import ProcessSpec, Resources, WorkloadSpec, WorkloadS
 
 MB = 1_000_000
 LIMIT = 30 * MB
-WRITER = "for n in 1 2 3; do head -c 900000 /dev/zero > file$n; done; sleep 600"
+WRITER = "echo begins; for n in 1 2 3; do head -c 900000 /dev/zero > $0/file$n; done; mv $0/file? .; sleep 600"
+"""Its files come into its directory when they are whole, so that there is one size at which that holds too much."""
+
 BIG_FILE = "trap '' XFSZ; head -c 5000000 /dev/zero > big; wc -c < big; sleep 600"
 
 
@@ -46,24 +50,26 @@ async def says(node: Node, name: str, words: str) -> bool:
     return words in (await status_of(node, name)).message
 
 
-def writing(name: str, script: str) -> WorkloadSpec:
+def writing(name: str, script: str, *arguments: str) -> WorkloadSpec:
     return WorkloadSpec(
         name=name,
-        process=ProcessSpec(command=["/bin/sh", "-c", script]),
+        process=ProcessSpec(command=["/bin/sh", "-c", script, *arguments]),
         resources=Resources(storage=2 * MB),
     )
 
 
 async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir: Path) -> None:
+    made = short_dir / "made"
+    made.mkdir()
     async with installation(short_dir) as site:
         node = await limited_node(
             site,
             site.hub.nodes_url,
-            writing("writer", WRITER),
+            writing("writer", WRITER, str(made)),
             writing("big", BIG_FILE),
             sleeper("steady"),
         )
-        await eventually(lambda: node.runs("steady"), "the neighbour runs")
+        await eventually(lambda: node.runs("steady", "big"), "the neighbours run")
         pid = (await node.pids())["steady"]
         words = "waits for room: its directory holds 2.7"
         await eventually(partial(says, node, "writer", words), "the writer waits")
@@ -72,14 +78,14 @@ async def test_a_directory_that_holds_too_much_ends_its_workload_only(short_dir:
         assert await node.runs("steady", "big")
         assert (await node.pids())["steady"] == pid
         big = node.directory / "workloads" / "big" / "big"
+        await eventually(lambda: "2000000" in log_of(node, "big"), "it has written what it may")
         assert big.stat().st_size == 2 * MB, "no file passes the limit between two looks"
         for file in (node.directory / "workloads" / "writer").iterdir():
             file.unlink()
-        await eventually(lambda: node.runs("writer"), "there is room: it starts again")
-
-
-def used(directory: Path) -> int:
-    return sum(path.lstat().st_blocks * 512 for path in directory.rglob("*"))
+        # It is ended again before long, so that its status may never be seen.
+        await eventually(
+            lambda: log_of(node, "writer").count("begins") == 2, "there is room: it starts again"
+        )
 
 
 def lay(node: Node) -> list[Path]:
@@ -132,7 +138,7 @@ async def test_killed_while_it_makes_room_nothing_accepted_is_lost(short_dir: Pa
         await node.ready()
         cause = await feeding
         assert "limit of 30 MB (runtime.max_storage_usage) is reached" in cause
-        assert used(node.directory) <= LIMIT * 1.05
+        assert blocks(node.directory) <= LIMIT * 1.05
         assert not list((node.directory / "tmp").iterdir())
         async with node_api(node.directory) as api:
             checks = {each.name: each for each in (await api.get("/v1/doctor", Doctor)).checks}

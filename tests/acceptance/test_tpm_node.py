@@ -33,7 +33,7 @@ def device_tpm(directory: Path, name: str) -> Iterator[None]:
 
 async def publish(node: Node, value: int) -> None:
     record = PublishedRecord("t.value", value, value)
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 60.0)
 
 
 async def says(shell: CommandLine, words: str) -> bool:

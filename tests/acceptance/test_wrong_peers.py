@@ -50,7 +50,7 @@ KEEPER_MESSAGES = {
 
 async def publish(node: Node, value: int) -> None:
     record = PublishedRecord("t.value", value, value)
-    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 10.0)
+    await asyncio.to_thread(node.publisher("feeder").publish, "measurement", [record], 60.0)
 
 
 async def token_of(site: Installation, ttl: float = 3600.0) -> TokenReply:
@@ -122,7 +122,7 @@ async def ask(door: Door, request: bytes) -> bytes:
 
 def ask_keeper(path: Path, message: bytes) -> bytes:
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
-        door.settimeout(10)
+        door.settimeout(60)
         door.connect(str(path))
         door.send(message)
         return door.recv(1000)

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import aiohttp
 import pytest
+from tests.ports import free_port
 from tests.route_table import ROUTES
 from tests.web_sockets import next_frame
 
@@ -136,6 +137,16 @@ async def test_a_taken_port_is_one_clear_sentence(tmp_path: Path) -> None:
         with pytest.raises(Refused, match=r"another program has this port.*listen"):
             await server.serve(settings_for(tmp_path / "hub", listen))
     assert not (tmp_path / "hub").exists()
+
+
+def test_a_port_is_one_hubs_before_it_answers_there(tmp_path: Path) -> None:
+    """Who starts at the same time is told before it has touched anything."""
+    address = f"127.0.0.1:{free_port()}"
+    with (
+        web_server.listen(settings_for(tmp_path / "one", address)),
+        pytest.raises(Refused, match=r"another program has this port.*listen"),
+    ):
+        web_server.listen(settings_for(tmp_path / "other", address))
 
 
 def test_replies_are_not_held_back_for_acknowledgements(tmp_path: Path) -> None:

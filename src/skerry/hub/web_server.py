@@ -36,6 +36,9 @@ _PEOPLES_PART = 8
 
 _MAX_LINK_MESSAGE = 1024 * 1024
 
+_BACKLOG = 2048
+"""Connections that may wait to be taken, as uvicorn has it."""
+
 
 @dataclass(frozen=True)
 class Keepalive:
@@ -207,6 +210,9 @@ def _bound(address: str, setting: str, option: str) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
+        listener.listen(
+            _BACKLOG
+        )  # until then two hubs may have the port; whoever calls waits for the start
     except OSError as error:
         listener.close()
         if error.errno == errno.EADDRINUSE:
