@@ -77,11 +77,13 @@ def ending(directory: Path, node: CertifiedNode, life: timedelta) -> str:
 
 @pytest.mark.guarantee("G10")
 async def test_what_is_open_ends_with_its_certificate(tmp_path: Path) -> None:
-    async with running_hub(tmp_path, method="certificate", clock=QuickClock()) as hub:
+    clock = JumpingClock()
+    async with running_hub(tmp_path, method="certificate", clock=clock) as hub:
         node = await hub.certify("a")
-        short = ending(tmp_path, node, timedelta(seconds=3))
+        short = ending(tmp_path, node, timedelta(hours=1))
         async with node.session(hub, short) as session, node.session(hub) as lasting:
             link = await session.ws_connect("/sync/v1/link")
+            clock.ahead = 3600
             assert await closing(link) == 1006  # cut
             other = await lasting.ws_connect("/sync/v1/link")
             assert not other.closed
