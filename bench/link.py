@@ -16,8 +16,9 @@ from bench.figures import Figure, summary
 from skerry.core.cursors import set_digest
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import read_identity, read_secret
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.pace import SAFETY_EVERY
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.wire.sync import Pull
 

@@ -20,7 +20,8 @@ import msgspec
 from bench.rig import HostFigures
 from skerry.core.lanes import extend
 from skerry.kit.errors import SkerryError
-from skerry.node.sync.uplink import PATIENCE, HttpUplink
+from skerry.node.sync.connections import PATIENCE
+from skerry.node.sync.uplink import HttpUplink
 from skerry.wire.codec import encode
 from skerry.wire.records import Batch, Record
 from skerry.wire.sync import NO_CHAIN, PROTOCOL, Hello, LanePoint, PushUnit

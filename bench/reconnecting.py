@@ -22,9 +22,10 @@ import msgspec
 
 from bench import rig
 from skerry.kit.errors import Busy, SkerryError, Transient
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.link import UNREACHED, when_asked
 from skerry.node.sync.row_hub import HttpRowHub
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.wire.codec import encode
 from skerry.wire.link import News
 from skerry.wire.records import Batch, Record

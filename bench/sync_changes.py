@@ -19,8 +19,9 @@ from bench.sealed import Placed, Site
 from skerry import sdk
 from skerry.cli.http import node_api
 from skerry.core.cursors import set_digest
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.row_hub import HttpRowHub
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.sdk.connection import NodeConnection
 from skerry.testing.running_hub import RunningHub
 from skerry.wire.codec import encode

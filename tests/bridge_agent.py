@@ -16,6 +16,7 @@ from pathlib import Path
 
 from tests.bridge_rig import Files, Listener, shares_of
 from tests.file_rig import file_rig
+from tests.gate_rig import held_by_nobody
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.kit.blob_bytes import PlainBytes
@@ -46,7 +47,7 @@ async def main(run: Path, journal: Path, directory: Path, label: str, nth: int) 
             shares_of(node, clock),
         )
         bridge = Bridge(store, Rules, Listener(), clock, random.Random(1))
-        link = TellingLink(run, journal, clock, bridge.stored_of)
+        link = TellingLink(run, journal, clock, bridge.stored_of, held_by_nobody)
         await asyncio.gather(link.keep(), bridge.run(link))
 
 

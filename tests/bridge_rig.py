@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 from tests.file_rig import FileRig, file_rig
-from tests.gate_rig import PATIENCE, GateRig
+from tests.gate_rig import PATIENCE, GateRig, held_by_nobody
 
 from skerry.core.cyberwave.intake import Rules
 from skerry.kit.blob_bytes import PlainBytes
@@ -127,7 +127,7 @@ class Agent:
         names = {1: "arm", 3: "wrist"}
         store = Store(self.records, Files(node.store), lambda: "synced", names.get, shares)
         self.bridge = Bridge(store, lambda: rules, self.heard, clock, random.Random(1))
-        self.link = GateLink(rig.run, rig.journal, clock, self.bridge.stored_of)
+        self.link = GateLink(rig.run, rig.journal, clock, self.bridge.stored_of, held_by_nobody)
 
     def all(self, kind: Kind | None = None) -> list[Seen]:
         """Every record, lane by lane, in their order."""

@@ -56,6 +56,6 @@ def cyberwave_sdk() -> Sdk:
 
 
 def documented_driver() -> str:
-    """The driver of docs/operate/cyberwave.md, as newcomers copy it."""
-    page = (ROOT / "docs" / "operate" / "cyberwave.md").read_text()
+    """The driver of docs/reference/cyberwave-drivers.md, as newcomers copy it."""
+    page = (ROOT / "docs" / "reference" / "cyberwave-drivers.md").read_text()
     return page.partition("```python\n")[2].partition("```")[0]

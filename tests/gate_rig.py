@@ -243,6 +243,12 @@ class Device:
         self.client.loop_stop()
 
 
+async def held_by_nobody(descriptors: list[int]) -> None:
+    """In place of a keeper, where a test has none."""
+    for fd in descriptors:
+        os.close(fd)
+
+
 def properties(**values: Any) -> Properties:
     """Of a PUBLISH."""
     made = Properties(PacketTypes.PUBLISH)
@@ -294,6 +300,18 @@ class Agent(Closes):
         self._sock.close()
 
 
+def greeting(token: str, name: str) -> bytes:
+    """What a client says first."""
+    return packets.packet(
+        0x10,
+        b"\0\4MQTT\5\xc2\0\0\0"
+        + b"".join(
+            len(part).to_bytes(2, "big") + part
+            for part in (name.encode(), b"mqttcyb", token.encode())
+        ),
+    )
+
+
 class Raw:
     """A client that says exactly what a test wants said."""
 
@@ -301,11 +319,7 @@ class Raw:
         self.sock = socket.create_connection(("127.0.0.1", rig.mqtt_port), PATIENCE)
         self._reader = Reader(2**28)
         self._packets: list[Packet] = []
-        body = b"\0\4MQTT\5\xc2\0\0\0" + b"".join(
-            len(part).to_bytes(2, "big") + part
-            for part in (name.encode(), b"mqttcyb", token.encode())
-        )
-        self.sock.sendall(packets.packet(0x10, body))
+        self.sock.sendall(greeting(token, name))
         self.refusal = self.next().body[1]
         """Why it was not let in; 0: it was."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
-from tests.gate_rig import PATIENCE, GateRig
+from tests.gate_rig import PATIENCE, GateRig, held_by_nobody
 
 from skerry.kit.clock import SystemClock
-from skerry.node.broker.link import GateLink
+from skerry.node.broker.link import GateLink, Hold
 
 
 class Store:
@@ -28,11 +28,14 @@ class Site:
     def __init__(self, rig: GateRig) -> None:
         self.rig = rig
         self.store = Store()
+        self.hold: Hold = held_by_nobody
         self._tasks: list[asyncio.Task[None]] = []
         self.link = self._new()
 
     def _new(self) -> GateLink:
-        return GateLink(self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of)
+        return GateLink(
+            self.rig.run, self.rig.journal, SystemClock(), self.store.stored_of, self.hold
+        )
 
     def start_agent(self) -> None:
         self.link = self._new()

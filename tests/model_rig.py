@@ -20,7 +20,7 @@ from skerry.node.models.layout import models_root, view_of
 from skerry.node.models.origins import HubAccess
 from skerry.node.models.store import ModelStore
 from skerry.node.ports import Turns
-from skerry.node.sync.uplink import open_session
+from skerry.node.sync.connections import open_session
 from skerry.testing.waiting import eventually
 from skerry.wire.models import ModelSource, ModelSpec
 from skerry.wire.workload import Assignment, Generation, ProcessSpec, WorkloadSpec

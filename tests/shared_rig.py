@@ -20,6 +20,7 @@ from skerry.node.ports import RoundHub, RowHub
 from skerry.node.store.shared_frames import SharedFrames
 from skerry.node.store.shared_pulled import SharedPulled
 from skerry.node.store.shared_rows import SharedRows
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.live import WebSocketLive
 from skerry.node.sync.pace import Pace, Tell, untold
 from skerry.node.sync.row_hub import HttpRowHub
@@ -27,7 +28,7 @@ from skerry.node.sync.row_lanes import RowLanes, Shared, Way
 from skerry.node.sync.row_schedule import RowSchedule
 from skerry.node.sync.sync import Hub
 from skerry.node.sync.turns import LinkTurns
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.running_hub import EnrolledNode, RunningHub, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode

@@ -17,8 +17,9 @@ from skerry.core.lanes import extend
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import SkerryError, Transient
 from skerry.node.hub_addresses import HubAddresses, ranked
+from skerry.node.sync.connections import PATIENCE
 from skerry.node.sync.link import UNREACHED
-from skerry.node.sync.uplink import PATIENCE, HttpUplink
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.running_hub import EnrolledNode, RunningHub
 from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode

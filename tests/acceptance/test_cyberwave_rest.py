@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.cyberwave_sdk import Sdk, documented_driver
-from tests.gate_rig import GateRig
+from tests.gate_rig import GateRig, held_by_nobody
 from tests.rest_rig import DRIVER, DRIVER_WORKLOAD, RestSite, rest_site
 from tests.twin_bodies import ARM, ARM_ASSET, DEVICE, ENVIRONMENT
 
@@ -146,7 +146,7 @@ async def sdk_site(directory: Path, memory: Path, sdk: Sdk) -> AsyncIterator[Sdk
         scope = {"twins": [ARM], "workload": DRIVER_WORKLOAD, "environment": ENVIRONMENT}
         assert gate.token("driver", **scope) == DRIVER
         await asyncio.to_thread(gate.start)
-        link = GateLink(gate.run, gate.journal, SystemClock(), lambda _session: 0)
+        link = GateLink(gate.run, gate.journal, SystemClock(), lambda _session: 0, held_by_nobody)
         keeping = asyncio.create_task(link.keep())
         try:
             async with rest_site(directory, link, gate.run / "rest") as rest, rest.serving():
@@ -160,7 +160,7 @@ async def sdk_site(directory: Path, memory: Path, sdk: Sdk) -> AsyncIterator[Sdk
 async def test_a_driver_of_the_sdk_starts_and_ends_without_a_hub(
     short_dir: Path, memory_dir: Path, cyberwave_sdk: Sdk
 ) -> None:
-    """The one that docs/operate/cyberwave.md begins with."""
+    """The whole one of docs/reference/cyberwave-drivers.md."""
     async with sdk_site(short_dir, memory_dir, cyberwave_sdk) as site:
         alerts = site.rest.alerts
         output = short_dir / "driver.log"

@@ -18,7 +18,7 @@ from playwright.async_api import Browser, Page, async_playwright, expect
 from tests.people_certificates import certified
 from tests.pushes import Pushes
 
-from skerry.kit.clock import NS, SystemClock
+from skerry.kit.clock import NS, SystemClock, iso
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.access import UserRequest
 from skerry.wire.codec import compress, encode
@@ -29,6 +29,7 @@ from skerry.wire.workload import Generation, ProcessSpec, Selector, WorkloadSpec
 
 CHROMIUM = Path("/usr/bin/chromium")
 PASSWORD = "correct horse battery"
+ENVIRONMENT, TWIN = "7d5bd0a64a5f4a5e9d5c0b8f4c7f8a11", "6f1f0c1e-2222-4333-8444-555555555555"
 SWITCHES = [
     "--no-sandbox",
     "--disable-gpu",
@@ -68,6 +69,13 @@ class Device:
     ) -> None:
         named = [(name, at, value) for at, value in values]
         await self.push(self.pushes.records(lane, named, meta=meta))
+
+    async def row(self, kind: str, body: dict[str, object]) -> None:
+        """A row about the twin."""
+        address = f"/api/v1/entities/{kind}_{ENVIRONMENT}/rows/{TWIN}"
+        data = encode({"body": body})
+        async with self.client.put(address, data=data, headers=self.hub.person) as response:
+            assert response.status == 200, await response.text()
 
     async def status(self, status: WorkloadStatus) -> None:
         hlc = SystemClock().wall_ns() // 1_000_000 << 16
@@ -135,6 +143,17 @@ async def filled(hub: RunningHub, client: aiohttp.ClientSession) -> Device:
     )  # fmt: skip
     own = WorkloadStatus("cyberwave-driver-6f1f0c1e", Generation(0, 1), "running", now - 60 * NS)
     await device.status(own)
+    known = "/api/devices/gannet/fingerprint?fingerprint=gannet-1a"
+    async with client.post(known, headers=hub.person) as response:
+        assert response.status == 200, await response.text()
+    await device.row(
+        "twins", {"name": "arm <i>1</i>", "metadata": {"edge_fingerprint": "gannet-1a"}}
+    )
+    await device.row("presence", {"online": True, "edge_id": TWIN, "since": iso(now - 65 * NS)})
+    await device.row(
+        "alerts",
+        {"twin_uuid": TWIN, "alert_type": "driver_health", "description": "hot <b>motor</b>"},
+    )
     return device
 
 
@@ -161,6 +180,9 @@ async def test_it_shows_what_the_hub_knows(device: Device, page: Page) -> None:
     await expect(troubled).to_contain_text("ended with code 1; starts again in 59m")
     own = workloads.filter(has_text="cyberwave-driver-6f1f0c1e")
     await expect(own.locator("th .label")).to_have_text("device")
+    twin = page.locator("#twins tbody tr")
+    await expect(twin).to_contain_text(re.compile(r"arm <i>1</i>\s+gannet\s+online"))
+    await expect(twin).to_contain_text(re.compile(r"driver_health\s+hot <b>motor</b>"))
     await expect(page.locator(".card", has_text="host.memory.used")).to_contain_text("3.2 GB")
     cpu = page.locator(".card", has_text="host.cpu.percent")
     await expect(cpu).to_contain_text("29.0 %")
@@ -183,6 +205,15 @@ async def test_a_push_changes_the_open_page(device: Device, page: Page) -> None:
     await device.status(WorkloadStatus("disk-watch", Generation(1, 1), "running", now))
     await expect(page.locator("#figures")).to_contain_text("77.7 %")
     await expect(page.locator("#workloads tr", has_text="disk-watch")).to_contain_text("running")
+    await device.row(
+        "alerts", {"twin_uuid": TWIN, "alert_type": "driver_health", "status": "resolved"}
+    )
+    await expect(page.locator("#twins")).not_to_contain_text("driver_health", timeout=15_000)
+    await expect(page.locator("#twins")).to_contain_text("arm")
+    twins = f"/api/v1/entities/twins_{ENVIRONMENT}/rows/{TWIN}"
+    async with device.client.delete(twins, headers=device.hub.person) as response:
+        assert response.status == 200
+    await expect(page.locator("#twins")).to_be_hidden(timeout=15_000)
     assert await page.evaluate("window.sameDocument")
 
 
@@ -244,12 +275,18 @@ async def test_a_long_text_hides_nothing_beside_it(device: Device, page: Page) -
     text = '{"lifecycle_state":"' + "x" * 1000 + '"}'
     await device.record("keep", "cyberwave/twin/telemetry", [(now, text)])
     await device.record("event", "cyberwave/twin/event", [(now, text)])
+    await device.row("twins", {"name": "n" * 1000})
+    alert = {"twin_uuid": TWIN, "alert_type": "k" * 1000, "description": "d" * 1000}
+    await device.row("alerts", alert)
     await log_in(page, device.hub)
     await expect(page.locator("#figures")).to_contain_text("cyberwave/twin/telemetry")
     await expect(page.locator("#events")).to_contain_text("cyberwave/twin/event")
+    await expect(page.locator("#twins")).to_contain_text("k" * 100)
     widths = "sheets => sheets.map(sheet => [sheet.scrollWidth, sheet.clientWidth])"
-    for needed, has in await page.locator(".sheet").evaluate_all(widths):
-        assert needed <= has
+    for width in (1280, 360):
+        await page.set_viewport_size({"width": width, "height": 740})
+        for needed, has in await page.locator(".sheet").evaluate_all(widths):
+            assert needed <= has
 
 
 async def take_screenshots(page: Page, directory: Path) -> None:

@@ -14,7 +14,7 @@ from tests.command_line import CommandLine, Ended
 from tests.installation import Installation, Node, installation, sleeper
 from tests.ports import free_port
 
-from skerry.node.sync.uplink import open_session
+from skerry.node.sync.connections import open_session
 from skerry.testing.waiting import eventually
 from skerry.wire.people import NodeView, TokenReply, TokenRequest
 from skerry.wire.records import PublishedRecord

@@ -15,10 +15,11 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.pace import Pace
 from skerry.node.models.download import Download
 from skerry.node.store.record_jobs import Limits
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.metering import Month
 from skerry.node.sync.pace import untold
 from skerry.node.sync.turns import LinkTurns
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub

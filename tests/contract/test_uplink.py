@@ -16,9 +16,10 @@ from tests.hub_rig import INCARNATION, SESSION, Lanes, batch, spec, status
 
 from skerry.core.cursors import set_digest
 from skerry.kit.errors import InvalidInput, Refused, Transient
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.live_link import Evicted
 from skerry.node.sync.sync import Hub
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
 from skerry.testing.running_hub import RunningHub, running_hub

@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from skerry.keeper import protocol
 from skerry.keeper.procfs import read_stat
@@ -187,11 +188,16 @@ async def test_daemons_of_a_dead_keeper_end_with_their_instance(
     assert stat is None or not stat.lives
 
 
+@pytest.mark.parametrize("sockets", ["", "ports"])
 async def test_a_child_that_its_keeper_left_before_exec_never_becomes_a_workload(
-    device: ProcessDevice,
+    device: ProcessDevice, sockets: str
 ) -> None:
     runtime, _ = await connected(device)
-    launch = device.launch("sleep", "1000", variables={"PATH": "/a:" * 30_000 + "/bin"})
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        await runtime.sockets.hold("ports", [os.dup(server.fileno())])
+    launch = replace(
+        device.launch("sleep", "1000", variables={"PATH": "/a:" * 30_000 + "/bin"}), sockets=sockets
+    )
     start = asyncio.create_task(runtime.start(launch))
     await eventually(lambda: len(device.keeper_pids()) == 2, "the child is forked")
     keeper, child = sorted(device.keeper_pids())

@@ -11,7 +11,7 @@ import pytest
 from aiohttp import web
 
 from skerry.kit.errors import InvalidInput
-from skerry.node.sync.uplink import open_session
+from skerry.node.sync.connections import open_session
 
 LOADED = """
 import {}

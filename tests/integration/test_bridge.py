@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from tests.bridge_rig import Agent, agent
-from tests.gate_rig import OWN, PATIENCE, Device, GateRig
+from tests.gate_rig import OWN, PATIENCE, Device, GateRig, held_by_nobody
 
 from skerry.core.cyberwave.gathering import FULL, RATE
 from skerry.core.cyberwave.intake import Rules
@@ -303,7 +303,7 @@ async def test_samples_wait_for_others_and_nobody_waits_for_samples(
     rig: GateRig, manual_clock: ManualClock
 ) -> None:
     device = driven(rig)
-    link = GateLink(rig.run, rig.journal, manual_clock, lambda _session: 0)
+    link = GateLink(rig.run, rig.journal, manual_clock, lambda _session: 0, held_by_nobody)
     keeping = asyncio.create_task(link.keep())
     batches = link.captured()
 

@@ -22,7 +22,8 @@ from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.identity import SECRET_FILE, Identity, read_identity, write_identity
 from skerry.node.ports import NotKnown
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.node.trust.credentials import Credentials
 from skerry.node.trust.files import TrustFiles, request_in
 from skerry.node.trust.hardware import hardware_id

@@ -11,7 +11,8 @@ import pytest
 from tests.sync_rig import NodeRig, passing
 
 from skerry.kit.clock import SystemClock
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.fake_hub import FakeHub, FakeLive
 from skerry.testing.manual_clock import ManualClock
 from skerry.testing.running_hub import RunningHub, running_hub

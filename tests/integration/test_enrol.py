@@ -13,8 +13,9 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.sealing.cipher import NullCipher
 from skerry.node.identity import SECRET_FILE, Identity, read_identity, read_secret
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.enrol import PENDING_FILE, enrol
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.faulty_disk import FaultyDisk
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.codec import decode, encode

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from tests.gate_rig import OWN, PATIENCE, Device, GateRig
+from tests.gate_rig import OWN, PATIENCE, Device, GateRig, held_by_nobody
 from tests.gate_site import Site
 
 from skerry.gate import journal
@@ -130,13 +130,35 @@ async def test_nobody_is_sent_to_an_address_that_somebody_else_has(site: Site) -
         assert site.link.unreached(bridge)
         assert not site.link.unreached(here)
     assert await site.link.listen([bridge]) == []
-    assert not site.link.unreached(bridge)
+    await site.until(lambda: not site.link.unreached(bridge))
     site.rig.kill_gate()
     await site.until(lambda: site.link.unreached(here))
     with socket.create_server((bridge, site.rig.rest_port)):
         site.rig.start_gate()
         await site.until(lambda: not site.link.unreached(here))
         assert site.link.unreached(bridge)
+
+
+@pytest.mark.guarantee("G4")
+async def test_a_gate_whose_ports_nobody_can_hold_serves_who_is_there(site: Site) -> None:
+    """Only who is not there yet waits for that."""
+    can_hold: list[bool] = []
+
+    async def hold(descriptors: list[int]) -> None:
+        await held_by_nobody(descriptors)
+        if not can_hold:
+            raise Transient("no keeper answers")
+
+    token = site.rig.token()
+    site.rig.start()
+    site.hold = hold
+    site.start_agent()
+    device = site.rig.device(token).connect()
+    mid = device.publish(EVENT, "heard", 1)
+    assert await acknowledged(device) == mid
+    assert site.link.unreached("127.0.0.1")
+    can_hold.append(True)
+    await site.until(lambda: not site.link.unreached("127.0.0.1"))
 
 
 def test_a_cursor_reads_in_bounds_and_over_files_that_go(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from tests.gate_rig import OWN, PATIENCE, Agent, GateRig
+from tests.gate_rig import OWN, PATIENCE, Agent, GateRig, held_by_nobody
 from tests.gate_site import Site
 
 import skerry
@@ -18,6 +18,7 @@ from skerry.gate.topics import Scope
 from skerry.keeper import protocol
 from skerry.kit.clock import SystemClock
 from skerry.node.broker.link import GateLink
+from skerry.testing.waiting import eventually
 
 pytestmark = pytest.mark.timeout(120)
 EVENT = f"cyberwave/twin/{OWN}/event"
@@ -35,6 +36,7 @@ CONVERSATION = {
     "hello": (["version"], ["version", "pid", "session", "last", "stored", "clients"]),
     "tokens": (["path"], ["count"]),
     "addresses": (["host"], []),
+    "listeners": ([], []),
     "hold": (["workload"], []),
     "publish": (["topic", "payload", "qos"], ["heard"]),
     "kick": (["token"], ["count"]),
@@ -48,6 +50,7 @@ Who has to change one of these raises `skerry.gate.VERSION`: gates of before are
 REQUESTS: dict[str, Sequence[tuple[str, object]]] = {
     "hello": [("version", 2)],
     "addresses": [("host", "127.0.0.2")],
+    "listeners": [],
     "hold": [("workload", "cyberwave-driver-1")],
     "publish": [("topic", EVENT), ("payload", "x"), ("qos", 1)],
     "kick": [("token", "ab" * 32)],
@@ -117,10 +120,11 @@ def test_a_gate_of_this_version_understands_what_agents_of_it_say(rig: GateRig) 
         assert refused.get("error") == "version"
 
 
+@pytest.mark.parametrize("unknown", ["", "listeners"])
 async def test_an_agent_of_this_version_asks_what_its_gates_understand(
-    short_dir: Path, memory_dir: Path
+    short_dir: Path, memory_dir: Path, unknown: str
 ) -> None:
-    """The other end is a gate that knows nothing but version 2."""
+    """The other end is a gate that knows nothing but version 2, or not even all of that."""
     asked: dict[str, list[str]] = {}
     entries = memory_dir / "journal"
     entries.mkdir()
@@ -128,8 +132,8 @@ async def test_an_agent_of_this_version_asks_what_its_gates_understand(
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
         listener.bind(str(short_dir / "control"))
         listener.listen()
-        link = GateLink(short_dir, entries, SystemClock(), lambda _: 0)
-        gate = asyncio.create_task(asyncio.to_thread(answer, listener, asked))
+        link = GateLink(short_dir, entries, SystemClock(), lambda _: 0, held_by_nobody)
+        gate = asyncio.create_task(asyncio.to_thread(answer, listener, asked, unknown))
         keeping = asyncio.create_task(link.keep())
         async with asyncio.timeout(PATIENCE):
             batch = await anext(link.captured())
@@ -139,6 +143,7 @@ async def test_an_agent_of_this_version_asks_what_its_gates_understand(
         await link.hold(["cyberwave-driver-1"])
         await link.publish(EVENT, b"x", 1)
         await link.kick("ab" * 32)
+        await eventually(lambda: not link.unreached("127.0.0.2"), "drivers may be sent there")
         link.close()
         await gate
         keeping.cancel()
@@ -146,7 +151,7 @@ async def test_an_agent_of_this_version_asks_what_its_gates_understand(
     assert asked == {operation: fields for operation, (fields, _) in CONVERSATION.items()}
 
 
-def answer(listener: socket.socket, asked: dict[str, list[str]]) -> None:
+def answer(listener: socket.socket, asked: dict[str, list[str]], unknown: str) -> None:
     """As a gate of version 2, until the agent hangs up; notes the fields of what is asked."""
     values = {"version": 2, "session": SESSION, "stored": 0}
     listener.settimeout(PATIENCE)
@@ -157,7 +162,10 @@ def answer(listener: socket.socket, asked: dict[str, list[str]]) -> None:
             operation = message.text("op")
             expected, answers = CONVERSATION[operation]
             asked[operation] = [name for name in expected if message.get(name) is not None]
-            if operation != "stored":
+            if operation == unknown:
+                refusal = [("error", "malformed"), ("text", f"no operation «{operation}»")]
+                protocol.transmit(sock, protocol.encode([("id", message.text("id")), *refusal]))
+            elif operation != "stored":
                 fields = [(name, values.get(name, 1)) for name in answers]
                 protocol.transmit(sock, protocol.encode([("id", message.text("id")), *fields]))
 

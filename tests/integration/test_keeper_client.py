@@ -1,12 +1,14 @@
 """The agent's side of the keeper's protocol, against a keeper that does exactly what the test says."""
 
 import asyncio
+import os
 import random
 import socket
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
+from tests.port_takers import is_free
 
 from skerry.keeper import protocol
 from skerry.keeper.log_rules import LogRules
@@ -47,6 +49,7 @@ class ScriptedKeeper:
             self._loop.remove_reader(sock)
             return
         self.requests.append(request.text("op"))
+        request.close()
         for reply in self._script(request):
             protocol.transmit(sock, protocol.encode(reply))
 
@@ -144,6 +147,30 @@ async def test_a_keeper_that_hangs_is_given_up_in_time(
     )
     with pytest.raises(Transient, match="does not answer"):
         await runtime.connect(lambda _: None)
+
+
+async def test_a_keeper_of_an_earlier_release_leaves_its_port_to_who_listens(
+    short_dir: Path,
+    runtime: ProcessRuntime,
+    keepers: list[ScriptedKeeper],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """It would give it to no process that it starts: that has to bind it."""
+
+    def older(request: Message) -> list[Reply]:
+        if request.text("op") != "hold":
+            return friendly(request)
+        text = "the operation «hold» is unknown"
+        return [[("id", request.text("id")), ("error", "malformed"), ("text", text)]]
+
+    keepers.append(ScriptedKeeper(short_dir / "run", older))
+    await runtime.connect(lambda _: None)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+        await runtime.sockets.hold("gate", [os.dup(server.fileno())])
+        assert not is_free("127.0.0.1", port)
+    assert is_free("127.0.0.1", port)
+    assert "keeper of this node is of an older release" in caplog.text
 
 
 @pytest.mark.guarantee("G4")

@@ -13,7 +13,7 @@ from skerry.kit.disk import RealDisk
 from skerry.kit.errors import Refused
 from skerry.kit.pace import Pace
 from skerry.node.models.download import Download
-from skerry.node.sync.uplink import open_session
+from skerry.node.sync.connections import open_session
 from skerry.testing.file_server import FileServer, serve_files
 from skerry.wire.shared import Priority
 

@@ -14,7 +14,8 @@ from skerry.kit.errors import Transient
 from skerry.kit.pace import Pace
 from skerry.node.models.download import Download
 from skerry.node.node_settings import Proxies
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub

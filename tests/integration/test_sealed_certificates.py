@@ -17,7 +17,8 @@ from skerry.node.keys import open_keys
 from skerry.node.node_settings import NodeSettings
 from skerry.node.settings import find_settings, node_settings
 from skerry.node.store.opening import LOCK_FILE
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.node.trust.credentials import Credentials
 from skerry.node.trust.files import TrustFiles
 from skerry.wire.sync import Enrol, Hello

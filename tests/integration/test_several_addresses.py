@@ -22,7 +22,8 @@ from skerry.node.identity import (
 )
 from skerry.node.ports import NotKnown
 from skerry.node.settings import declared
-from skerry.node.sync.uplink import HttpUplink, Patience, open_session
+from skerry.node.sync.connections import Patience, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
 from skerry.testing.waiting import eventually

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 from tests.sync_rig import NodeRig
+from yarl import URL
 
 from skerry.kit.clock import SystemClock
 from skerry.kit.errors import InvalidInput, Refused, Transient
-from skerry.node.sync.uplink import HttpUplink, Patience, open_session
+from skerry.node.sync.connections import Patience, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.chaos_proxy import ChaosProxy
 from skerry.testing.fake_hub import NODE_ID, FakeHub
 from skerry.testing.fake_hub_server import SECRET, serve_fake_hub
+from skerry.testing.running_hub import client_context, running_hub
 from skerry.testing.waiting import eventually
 from skerry.wire.sync import Hello, Pull
 
@@ -71,6 +74,20 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     await site.open()
     yield site
     await site.close()
+
+
+async def test_a_hub_that_is_far_away_is_reached(tmp_path: Path) -> None:
+    """As by a narrow band: TLS wants an answer, which takes 2.4 s, before the first question."""
+    async with (
+        running_hub(tmp_path, method="certificate") as hub,
+        ChaosProxy("127.0.0.1", URL(hub.nodes_address).port or 0) as proxy,
+    ):
+        node = await hub.certify("far")
+        proxy.path.delay = 1.2
+        tls = client_context(node.trust.roots, node.certificate, node.key)
+        async with open_session(tls=tls) as session:
+            uplink = HttpUplink(session, f"https://127.0.0.1:{proxy.port}", node.node_id, "")
+            assert (await uplink.hello(HELLO)).trust is not None
 
 
 async def test_news_come_through_the_live_link(site: Site) -> None:
@@ -181,6 +198,10 @@ async def test_causes_are_plain_words(site: Site) -> None:
     site.proxy.reset_all()
     with pytest.raises(Transient, match="no connection within 0.3 s"):
         await site.uplink.hello(HELLO)
+    async with open_session() as session:
+        patient = HttpUplink(session, f"http://127.0.0.1:{site.proxy.port}", NODE_ID, SECRET)
+        with pytest.raises(Transient, match="no answer to a connection"):
+            await patient.hello(HELLO)
 
 
 async def test_what_answers_but_is_no_hub_is_named(site: Site) -> None:

@@ -9,7 +9,8 @@ import aiohttp
 import pytest
 from tests.hub_rig import Lanes, batch, status
 
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.testing.running_hub import RunningHub, running_hub
 from skerry.wire.sync import Hello, Pull, StateFrame
 

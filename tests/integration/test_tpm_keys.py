@@ -40,7 +40,8 @@ from skerry.kit.tpm_tools import TpmSilent, tools
 from skerry.node.enrolment import Site, enrol_node
 from skerry.node.keys import open_keys
 from skerry.node.settings import find_settings, node_settings
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.node.trust import tpm_handshake
 from skerry.node.trust.credentials import Credentials
 from skerry.node.trust.files import TrustFiles, is_in_tpm, key_in

@@ -114,6 +114,7 @@ def test_foreign_descriptors_are_closed_and_harmless(
     message = protocol.receive(theirs)
     assert message is not None
     assert message.get("op") == "list"
+    assert [os.get_inheritable(fd) for fd in message.descriptors] == [False, False]
     message.close()
     assert open_descriptors() == descriptors
     os.close(read_end)

@@ -10,7 +10,8 @@ import msgspec
 from skerry.cli.http import Api
 from skerry.core.cyberwave.alert_kinds import OVER
 from skerry.core.cyberwave.ownership import Kind, guarded
-from skerry.core.merging.bodies import Body, Value, decoded
+from skerry.core.cyberwave.shown import text_of
+from skerry.core.merging.bodies import Body, decoded
 from skerry.wire.entities import Filter, Find, Found
 from skerry.wire.rows import EntityView
 
@@ -61,14 +62,6 @@ async def find_alerts(hub: Api, *, every: bool) -> list[Alert]:
             if every or body.get("status") not in OVER
         ]
     return found
-
-
-def text_of(body: Body, *path: str) -> str:
-    """The text at this place; empty where there is none."""
-    found: Value = body
-    for name in path:
-        found = found.get(name) if isinstance(found, dict) else None
-    return found if isinstance(found, str) else ""
 
 
 async def _entities(hub: Api, kind: Kind) -> list[str]:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 
 from skerry.cli.output import Cell, Table, ago, number, word
 from skerry.cli.times import parse_time
-from skerry.cli.twin_rows import Alert, Twin, text_of
+from skerry.cli.twin_rows import Alert, Twin
 from skerry.core.cyberwave.linking import linked_devices
+from skerry.core.cyberwave.shown import driver_state, text_of
 from skerry.kit.errors import InvalidInput
 from skerry.wire.devices import DeviceView
 
@@ -47,13 +48,10 @@ def _twin(each: Twin, names: Mapping[str, str], now: int) -> Sequence[Cell | str
 
 
 def _driver(each: Twin) -> Cell:
-    """«silent»: only the device speaks for the twin, as it does until a driver runs."""
-    if not each.presence:
-        return Cell("never heard", "dim", raw="")
-    if each.presence.get("online") is not True:
-        return word("offline")
-    by_device = text_of(each.presence, "edge_id") in linked_devices(each.body)
-    return Cell("silent", "yellow") if by_device else word("online")
+    state = driver_state(linked_devices(each.body), each.presence)
+    if state == "never heard":
+        return Cell(state, "dim", raw="")
+    return Cell(state, "yellow") if state == "silent" else word(state)
 
 
 def _devices(each: Twin, names: Mapping[str, str]) -> str:

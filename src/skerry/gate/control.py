@@ -9,6 +9,7 @@
     stored     session n                 no reply; everything up to n need not be kept
     hold       workload…                 of these alone nothing that counts is taken (QoS 1 and 2, events) until it is said again
     addresses  host…                     failed=HOST: WHY for each where the gate cannot listen beside 127.0.0.1
+    listeners                            with a descriptor of each listening socket: the next gate begins with them
 
     event      fields
     captured   session n                 the newest entry of the journal; at most each 20 ms
@@ -22,13 +23,12 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Callable, Sequence
 
 from skerry.gate import VERSION
 from skerry.gate.capture import Capture
 from skerry.gate.clients import Clients
 from skerry.gate.journal import Journal
-from skerry.gate.listeners import accept
+from skerry.gate.listeners import Listeners, accept
 from skerry.gate.records import NamedTuple
 from skerry.gate.tokens import Tokens
 from skerry.gate.voice import Fate, Voice
@@ -48,7 +48,7 @@ class Parts(NamedTuple):
     capture: Capture
     journal: Journal
     voice: Voice
-    listen: Callable[[Sequence[str]], Sequence[str]]
+    listeners: Listeners
 
 
 class Control:
@@ -84,6 +84,8 @@ class Control:
                     self._parts.capture.discard(message.number("n"))
             elif operation == "publish":
                 self._publish(connection, message)
+            elif operation == "listeners":
+                connection.send([("id", message.text("id"))], self._parts.listeners.sockets())
             else:
                 self._reply(connection, message, self._done(str(operation), message))
         except ProtocolError as error:
@@ -121,7 +123,9 @@ class Control:
             case "kick":
                 return [("count", parts.clients.kick(message.text("token")))]
             case "addresses":
-                return [("failed", failed) for failed in parts.listen(message.all("host"))]
+                return [
+                    ("failed", failed) for failed in parts.listeners.listen(message.all("host"))
+                ]
             case "hold":
                 self._parts.capture.hold(frozenset(message.all("workload")))
                 return []

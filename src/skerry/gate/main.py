@@ -20,7 +20,7 @@ from skerry.gate.clients import Clients
 from skerry.gate.control import Control, Parts
 from skerry.gate.door import Door
 from skerry.gate.journal import Journal
-from skerry.gate.listeners import Listeners, Service
+from skerry.gate.listeners import Listeners, Service, inherited
 from skerry.gate.records import NamedTuple
 from skerry.gate.room import BESIDE_LARGEST, Room
 from skerry.gate.sessions import Sessions
@@ -120,8 +120,9 @@ def _gate(options: Options, loop: Loop) -> Parts:
             Service(options.mqtt_port, clients.welcome),
             Service(options.rest_port, splices.welcome),
         ],
+        inherited(os.environ, os.getpid()),  # noqa: TID251 - how a process is told of its sockets
     )
-    parts = Parts(tokens, clients, capture, journal, Voice(loop, broker), listeners.listen)
+    parts = Parts(tokens, clients, capture, journal, Voice(loop, broker), listeners)
     Control(f"{options.run}/control", loop, parts)
     return parts
 

@@ -45,6 +45,7 @@ from skerry.hub.fleet.models import Models
 from skerry.hub.fleet.nodes import FLUSH_EVERY, FLUSH_FOR_OTHERS_EVERY, Nodes
 from skerry.hub.fleet.rollouts import Rollouts
 from skerry.hub.fleet.secrets import Secrets
+from skerry.hub.fleet.twins import Twins
 from skerry.hub.fleet.workloads import Workloads
 from skerry.hub.hearing import SHOWN_EVERY, Hearing
 from skerry.hub.link import Links
@@ -226,7 +227,7 @@ async def _build(
         hearing=Hearing(store, links, nodes, rollouts, changes, clock, peers=peers, readers=readers, trust=enrolling.trust_changed),
         leases=leases, backups=backups, rotation=rotation, changes=changes,
         board=Board(
-            nodes, workloads, query, RecordHistory(store), templates, clock, backups=backups, storage=storage
+            nodes, workloads, query, RecordHistory(store), templates, clock, twins=Twins(store), backups=backups, storage=storage
         ),
         templates=templates, authenticator=signing.authenticator, audit=audit, auditing=signing.auditing,
         standing=Standing(clock), api_tokens=people.api_tokens, accounts=people.accounts, roles=people.roles,

@@ -8,6 +8,7 @@ pipe that a successful exec closes.
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
     from skerry.keeper.confinement import Confinement, Step
 
 
+_FIRST_SOCKET = 3
+
+
 class Launch:
     """A parsed request to start a process. Raises ProtocolError."""
 
@@ -37,6 +41,7 @@ class Launch:
         "isolation",
         "limits",
         "mark",
+        "sockets",
     )
 
     def __init__(self, request: Message) -> None:
@@ -56,6 +61,8 @@ class Launch:
         self.groups = tuple(request.all("cgroup"))
         self.isolation = request.get("isolation") or ""
         self.confinement = _confinement(request) if request.get("user") else None
+        self.sockets: tuple[int, ...] = ()
+        """Descriptors that it is given (`_pass_on`)."""
 
 
 def _encode(text: str) -> bytes:
@@ -277,7 +284,7 @@ def _become(launch: Launch, setup: Setup, origin: Origin, status: int, highest_f
     # Close-on-exec would not do: while an exec hangs, the child would hold the sockets of a keeper that has
     # died, and the agent would never see its end.
     lowest = 3
-    for fd in sorted((status, *setup.kept)):
+    for fd in sorted((status, *setup.kept, *launch.sockets)):
         os.closerange(lowest, fd)
         lowest = fd + 1
     os.closerange(lowest, highest_fd + 1)
@@ -290,6 +297,8 @@ def _become(launch: Launch, setup: Setup, origin: Origin, status: int, highest_f
             join(step)
         step = "prepare"
         setup.streams()
+        if launch.sockets:
+            status = _pass_on(launch, status)
         for name, act in setup.around():
             step = name
             act()
@@ -317,6 +326,19 @@ def _print_to(output: Output) -> None:
     out, err = output.streams
     os.dup2(os.open(out.path, os.O_RDWR), 1)
     os.dup2(os.open(err.path, os.O_RDWR), 2)
+
+
+def _pass_on(launch: Launch, status: int) -> int:
+    """Puts the sockets where the launch expects them (sd_listen_fds(3)); returns where `status` is from now on."""
+    beyond = _FIRST_SOCKET + len(launch.sockets)
+    status, *sockets = (
+        fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, beyond) for fd in (status, *launch.sockets)
+    )
+    for number, fd in enumerate(sockets, _FIRST_SOCKET):
+        os.dup2(fd, number)
+    launch.environment[b"LISTEN_FDS"] = b"%d" % len(sockets)
+    launch.environment[b"LISTEN_PID"] = b"%d" % os.getpid()
+    return status
 
 
 def _execute(launch: Launch) -> None:

@@ -6,7 +6,7 @@ import select
 import socket
 import struct
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from skerry.keeper import protocol
 from skerry.keeper.loop import Loop
@@ -32,7 +32,7 @@ class Connection:
         self._loop = loop
         self._on_message = on_message
         self._on_close = on_close
-        self._waiting: deque[bytes] = deque()
+        self._waiting: deque[tuple[bytes, Sequence[socket.socket]]] = deque()
         loop.watch(sock.fileno(), self._receive)
 
     def peer_pid(self) -> int:
@@ -47,11 +47,11 @@ class Connection:
         poll.register(self._sock, 0)
         return bool(poll.poll(0))
 
-    def send(self, fields: Fields) -> None:
-        """Sends now, or later when the peer reads too slowly."""
+    def send(self, fields: Fields, sockets: Sequence[socket.socket] = ()) -> None:
+        """Sends now, or later when the peer reads too slowly; with copies of the sockets. Hangs up if one is closed by then."""
         if not self.open:
             return
-        self._waiting.append(protocol.encode(fields))
+        self._waiting.append((protocol.encode(fields), sockets))
         if len(self._waiting) > _MOST_WAITING:
             self.close()
         elif len(self._waiting) == 1:
@@ -89,7 +89,8 @@ class Connection:
             return
         try:
             while self._waiting:
-                protocol.transmit(self._sock, self._waiting[0])
+                body, sockets = self._waiting[0]
+                protocol.transmit(self._sock, body, [sock.fileno() for sock in sockets])
                 self._waiting.popleft()
             self._loop.when_writable(self._sock.fileno(), None)
         except BlockingIOError:

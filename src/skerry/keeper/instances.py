@@ -1,4 +1,4 @@
-"""What the keeper holds: living instances, exits that nobody has acknowledged, and open logs.
+"""What the keeper holds: living instances, exits that nobody has acknowledged, open logs, and sockets for who comes next.
 
 Told by the loop when a child has exec'd, when a process has ended and when output is waiting;
 asked by `requests`, which hands the news on to the agent.
@@ -64,6 +64,8 @@ class Instances:
     def __init__(self, loop: Loop, origin: Origin, now: Now) -> None:
         self.running: dict[str, Child] = {}
         self.exits: dict[str, Exit] = {}
+        self.sockets: dict[str, list[int]] = {}
+        """Descriptors that outlive the process that listens, by name."""
         self.on_started: Callable[[Child, StartFailure | None], None]
         self.on_ended: Callable[[Exit], None]
         self.on_leader_ended: Callable[[str], None] = lambda _instance: None
@@ -79,6 +81,7 @@ class Instances:
         """Starts a process; `on_started` follows. Raises ProtocolError or, when nothing was started, OSError."""
         instance, workload = request.text("instance"), request.text("workload")
         launch = Launch(request)
+        launch.sockets = tuple(self.sockets.get(request.get("sockets") or "", ()))
         output = self._use_output(request)
         try:
             child = children.spawn(
@@ -112,6 +115,15 @@ class Instances:
             self._remove_groups(child.groups)
             self._release(output)
         return self.running.get(instance)
+
+    def hold(self, name: str, descriptors: list[int]) -> None:
+        """These from now on, which are ours then; none of before is."""
+        for fd in self.sockets.pop(name, ()):
+            os.close(fd)
+        for fd in descriptors:
+            self.loop.keep_beside(fd)
+        if descriptors:
+            self.sockets[name] = descriptors
 
     def reap_orphans(self) -> None:
         """Gives the pids of ended processes back to the system that nobody else waits for any more."""

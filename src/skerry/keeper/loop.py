@@ -44,7 +44,7 @@ class Loop:
         self._epoll = select.epoll()
         self._watches: dict[int, _Watch] = {}
         self.highest_fd = self._epoll.fileno()
-        """No descriptor above it has ever been watched."""
+        """No descriptor above it has ever been watched, or kept beside."""
 
     def watch(self, fd: int, on_readable: Callback, *, is_output: bool = False) -> None:
         """Calls `on_readable` in every turn in which `fd` can be read; for output, after everything else.
@@ -54,6 +54,10 @@ class Loop:
         watch = _Watch(on_readable, is_output=is_output)
         self._epoll.register(fd, watch.known)
         self._watches[fd] = watch
+        self.keep_beside(fd)
+
+    def keep_beside(self, fd: int) -> None:
+        """One that is not watched, and that children close with the others."""
         self.highest_fd = max(self.highest_fd, fd)
 
     def when_writable(self, fd: int, callback: Callback | None) -> None:

@@ -11,12 +11,14 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
 `errno` and `step`.
 
     op      request fields                                         reply fields
-    hello   version                                                version pid
-    list    –                                                      – (one event for each instance comes before)
+    hello   version, and holds=1 of an agent that knows «hold»     version pid
+    list    –                                                      sockets=NAME… of those held (one event for each
+                                                                   instance comes before)
     spawn   instance workload directory log RULES                  pid start, once exec has happened
             arg… env=NAME=VALUE… limit=RLIMIT_NAME=NUMBER…
-            isolation cgroup=DIRECTORY… and, to confine it,
-            user network port… show=PATH… give=PATH… room
+            sockets=NAME isolation cgroup=DIRECTORY… and, to
+            confine it, user network port… show=PATH… give=PATH…
+            room
     adopt   instance workload log RULES pid start                  pid start
             isolation cgroup=DIRECTORY…
     signal  instance number                                        –
@@ -27,6 +29,7 @@ order. A failed request's reply has `error` (one word), `text` (for people) and,
             limit=RLIMIT_NAME=NUMBER… tty cgroup=DIRECTORY… and
             what confines, as in «spawn», with three descriptors
     tie     text                                                   –
+    hold    sockets=NAME, with any number of descriptors           –
 
     event    fields
     running  instance workload pid start log RULES isolation
@@ -46,16 +49,19 @@ that is no child of this keeper; «gone» says that nothing of the instance live
 the log. `isolation` is text for people, kept for the next agent; `confinement` explains the fields that confine.
 `quit` is refused («busy») while an instance runs or an exit is kept.
 
-`exec` and `tie` come on a connection of their own, from the process of the attached agent. `exec` runs a command
+`exec`, `tie` and `hold` come on a connection of their own, from the process of the attached agent. `exec` runs a command
 beside the processes of an instance, in its namespaces, with the descriptors as stdin, stdout and stderr; all that it
 has started ends with it, with its instance and with the connection («executions»). `tie` has every process end with
-the connection whose environment holds the text, and what those have started.
+the connection whose environment holds the text, and what those have started. `hold` keeps the descriptors, in place of those held by
+that name before, until the keeper ends; a `spawn` that names them passes them on as systemd does (LISTEN_FDS, from
+descriptor 3 on). For an agent that does not know of them they would only keep their ports from others: they are closed.
 """
 
 from __future__ import annotations
 
 import os
 import socket
+import struct
 from collections.abc import Iterable, Sequence
 
 VERSION = 2
@@ -65,8 +71,11 @@ LARGEST = 8 * 1024 * 1024
 Fields = Iterable[tuple[str, object]]
 
 _BY_MEMFD = b"body=memfd\0"
-_DESCRIPTORS = 4
-"""Of one packet at most: its body, and a command's three streams."""
+MOST_DESCRIPTORS = 253
+"""Of one packet, as of Linux' SCM_MAX_FD."""
+
+_INT = struct.calcsize("i")
+_ROOM = socket.CMSG_LEN(MOST_DESCRIPTORS * _INT)
 
 
 class ProtocolError(ValueError):
@@ -93,11 +102,15 @@ class Message:
         self._fields = fields
         self.descriptors: list[int] = []
 
+    def take_descriptors(self) -> list[int]:
+        """The descriptors: they are the caller's from now on."""
+        taken, self.descriptors = self.descriptors, []
+        return taken
+
     def close(self) -> None:
         """Closes the descriptors."""
-        for fd in self.descriptors:
+        for fd in self.take_descriptors():
             os.close(fd)
-        self.descriptors.clear()
 
     def get(self, name: str) -> str | None:
         """The first value, if there is one."""
@@ -170,7 +183,12 @@ def transmit(sock: socket.socket, body: bytes, descriptors: Sequence[int] = ()) 
 
 def receive(sock: socket.socket) -> Message | None:
     """The next message; None when the peer has closed. Raises BlockingIOError, OSError, ProtocolError."""
-    packet, fds, flags, _ = socket.recv_fds(sock, INLINE + 1, _DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+    # Not `socket.recv_fds`: it forgets its flags, and every child would have the descriptors.
+    packet, beside, flags, _ = sock.recvmsg(INLINE + 1, _ROOM, socket.MSG_CMSG_CLOEXEC)
+    fds: list[int] = []
+    for _level, kind, data in beside:
+        if kind == socket.SCM_RIGHTS:
+            fds += struct.unpack(f"{len(data) // _INT}i", data[: len(data) // _INT * _INT])
     try:
         if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) or len(packet) > INLINE:
             raise ProtocolError("a packet is larger than any message")

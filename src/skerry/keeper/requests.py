@@ -37,7 +37,7 @@ class Requests:
             "ack": self._acknowledge,
             "quit": self._quit,
         }
-        self._beside = {"exec": self._execute, "tie": self._tie}
+        self._beside = {"exec": self._execute, "tie": self._tie, "hold": self._hold}
         instances.on_started = self._started
         instances.on_ended = self._ended
 
@@ -88,6 +88,9 @@ class Requests:
                 raise Refusal("busy", f"the agent with pid {agent.peer_pid()} is attached")
             agent.close()
         self._agent = connection
+        if request.get("holds") is None:
+            for name in list(self._instances.sockets):
+                self._instances.hold(name, [])
         return [("version", VERSION), ("pid", os.getpid())]
 
     def _list(self, connection: Connection, _request: Message) -> Answer:
@@ -97,7 +100,7 @@ class Requests:
                 connection.send(_running(child))
         for exit_ in self._instances.exits.values():
             connection.send(_exited(exit_))
-        return []
+        return [("sockets", name) for name in self._instances.sockets]
 
     def _spawn(self, connection: Connection, request: Message) -> Answer | None:
         instance = request.text("instance")
@@ -152,6 +155,10 @@ class Requests:
 
     def _tie(self, connection: Connection, request: Message) -> Answer:
         self._use_executions().tie(connection, request.text("text"))
+        return []
+
+    def _hold(self, _connection: Connection, request: Message) -> Answer:
+        self._instances.hold(request.text("sockets"), request.take_descriptors())
         return []
 
     def _use_executions(self) -> Executions:

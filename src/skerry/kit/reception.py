@@ -27,7 +27,7 @@ class RequestLimits(msgspec.Struct, frozen=True):
     """Without any byte of a body. Radio links fall silent for many seconds and come back."""
     slowest: float = 512.0
     """Bytes a second of a body on average. Four lanes that share the slowest path a node is made for (4 KiB/s,
-    `node.sync.uplink.Patience`) have twice as much each."""
+    `node.sync.connections.Patience`) have twice as much each."""
 
 
 class Reception:

@@ -227,7 +227,7 @@ def _build(
     audit = build_audit(settings, way, store, sync, events, host)
     parts = CyberwaveParts(
         settings=settings, host=host, owner=owner, quality=quality, opened=store, records=records, files=files, shared=shared, logs=logs, instances=instances,
-        containers=containers, supervisor=supervisor, groups=groups, named=named, models=models, events=events, sync=sync, usual=book.usual, secrets_at=secrets.files.directory,
+        containers=containers, supervisor=supervisor, groups=groups, named=named, models=models, events=events, sync=sync, usual=book.usual, secrets_at=secrets.files.directory, sockets=runtime.sockets,
     )  # fmt: skip
     access_on_demand(settings, way, audit)
     return Node(

@@ -17,8 +17,9 @@ from skerry.kit.errors import InvalidInput, Refused, Transient
 from skerry.kit.sealing.cipher import Cipher, NullCipher
 from skerry.node.identity import Identity, lacks_secret, read_identity, read_secret
 from skerry.node.node_settings import DIRECT, KeyKind, Proxies
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.enrol import IS_IT_RUNNING, check_unknown, enrol
-from skerry.node.sync.uplink import exchange, open_session, read_answer
+from skerry.node.sync.uplink import exchange, read_answer
 from skerry.node.trust.certificate import floor, pinned_root, read_token
 from skerry.node.trust.der import certificates_in
 from skerry.node.trust.files import TrustFiles, is_in_tpm, joined, request_in, roots_text

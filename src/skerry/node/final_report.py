@@ -25,7 +25,8 @@ from skerry.node.retirement import (
     read_mark,
     write_certificate,
 )
-from skerry.node.sync.uplink import exchange, open_session, read_answer
+from skerry.node.sync.connections import open_session
+from skerry.node.sync.uplink import exchange, read_answer
 from skerry.wire.codec import encode
 from skerry.wire.devices import NOT_TAKEN, ErasureTaken
 

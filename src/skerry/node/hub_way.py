@@ -19,9 +19,10 @@ from skerry.node.hub_addresses import HubAccount
 from skerry.node.identity import Identity
 from skerry.node.node_settings import NodeSettings, Proxies
 from skerry.node.store.state import NodeStore
+from skerry.node.sync.connections import open_session
 from skerry.node.sync.pace import Tell
 from skerry.node.sync.sync import Sync
-from skerry.node.sync.uplink import HttpUplink, open_session
+from skerry.node.sync.uplink import HttpUplink
 from skerry.wire.local import LaneCounters
 from skerry.wire.sync import Lane
 

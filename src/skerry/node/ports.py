@@ -89,6 +89,8 @@ class ProcessLaunch(Launch, frozen=True, kw_only=True):
     """What its program reads besides; a strict one sees it too."""
     given: tuple[Path, ...] = ()
     """Directories of its own besides `home`."""
+    sockets: str = ""
+    """Name of the listening sockets that it begins with (`HeldSockets`)."""
 
 
 class WasmLaunch(ProcessLaunch, frozen=True, kw_only=True):

@@ -188,6 +188,8 @@ async def test_each_permission_of_theirs_is_asked_for(
 async def test_the_page_shows_their_nodes_alone(
     hub: RunningHub, client: Client, lab: Headers
 ) -> None:
+    twin = f"/api/v1/entities/twins_{'0' * 32}/rows/aaaaaaaa-2222-4333-8444-555555555555"
+    await text_of(client, "PUT", twin, 200, hub.person, b'{"body": {"name": "a whole-fleet twin"}}')
     text = await text_of(client, "POST", "/api/v1/login-codes", 200, lab)
     async with client.get(json.loads(text)["path"], allow_redirects=False) as response:
         cookie = {"Cookie": response.headers["Set-Cookie"].partition(";")[0]}
@@ -195,12 +197,15 @@ async def test_the_page_shows_their_nodes_alone(
         page = await text_of(client, "GET", "/", 200, headers)
         assert "lab-1" in page
         assert (SECRET in page) is shown
+        assert ("a whole-fleet twin" in page) is shown
     async with client.get("/live", headers=cookie) as stream:
         text = ""
         while "event: events" not in text:
             text += (await stream.content.readany()).decode()
     assert "lab-1" in text
     assert SECRET not in text
+    assert "event: twins" in text
+    assert "whole-fleet" not in text
     await problem(client, "GET", "/api/v1/models", 403, cookie)
 
 

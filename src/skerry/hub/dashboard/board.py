@@ -9,12 +9,14 @@ from skerry.core.roles import Role
 from skerry.hub.backups.schedule import Schedule
 from skerry.hub.dashboard import chart, view
 from skerry.hub.dashboard.rendering import Templates
+from skerry.hub.dashboard.twin_lines import twin_lines
 from skerry.hub.dashboard.workload_lines import workload_lines
 from skerry.hub.data.history import Course, RecordHistory
 from skerry.hub.data.query import RecordQuery
 from skerry.hub.data.storage import Storage, disk_problem
 from skerry.hub.fleet.nodes import Nodes
 from skerry.hub.fleet.sight import EVERYTHING, Sight
+from skerry.hub.fleet.twins import Twins
 from skerry.hub.fleet.workloads import Workloads
 from skerry.kit.clock import NS, Clock
 
@@ -48,9 +50,11 @@ class Board:
         templates: Templates,
         clock: Clock,
         *,
+        twins: Twins,
         backups: Schedule,
         storage: Storage,
     ) -> None:
+        self._twins = twins
         self._backups = backups
         self._storage = storage
         self._nodes = nodes
@@ -91,6 +95,7 @@ class Board:
             nodes=sight.nodes(await self._nodes.list()),
             workloads=await self._workloads.seen(sight),
             own=await self._workloads.of_devices(sight),
+            twins=await self._twins.seen() if sight is EVERYTHING else [],
             latest=latest,
             events=events.rows,
             history={
@@ -121,6 +126,7 @@ class Board:
                 "nodes.html", lines=view.node_lines(snapshot), total=len(snapshot.nodes)
             ),
             "workloads": render("workloads.html", lines=workload_lines(snapshot)),
+            "twins": render("twins.html", lines=twin_lines(snapshot), total=len(snapshot.twins)),
             "figures": render(
                 "figures.html", cards=view.cards(snapshot), others=view.other_values(snapshot)
             ),

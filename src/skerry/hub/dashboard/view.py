@@ -13,6 +13,7 @@ from typing import Literal
 
 from skerry.hub.dashboard import chart
 from skerry.hub.data.history import Course
+from skerry.hub.fleet.twins import TwinView
 from skerry.kit.clock import NS
 from skerry.kit.units import format_size
 from skerry.wire.people import (
@@ -67,6 +68,7 @@ class Snapshot:
     free: int = 0
     own: Sequence[DeviceWorkload] = ()
     """What nodes want by themselves."""
+    twins: Sequence[TwinView] = ()
 
 
 @dataclass(frozen=True)

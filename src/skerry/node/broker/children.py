@@ -91,7 +91,7 @@ class BrokerWorkloads:
             return None
         usual = self._usual(assignment, instance)
         assert isinstance(usual, ProcessLaunch)  # noqa: S101 - as its spec says
-        return msgspec.structs.replace(usual, command=started(usual.command))
+        return msgspec.structs.replace(usual, command=started(usual.command), sockets=GATE)
 
     def is_local(self, workload: str) -> bool:
         return workload in (BROKER, GATE)

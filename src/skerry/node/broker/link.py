@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import socket
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 
 import msgspec
@@ -37,6 +37,9 @@ LINGER = NS
 
 _ASKING = ("/command", "cyberwave/ping/")
 
+Hold = Callable[[list[int]], Awaitable[None]]
+"""Has sockets outlive who listens at them; they are no longer the caller's. Raises Transient."""
+
 log = logging.getLogger(__name__)
 
 
@@ -48,10 +51,18 @@ class Captured(msgspec.Struct, frozen=True):
 
 
 class GateLink:
-    """The connection to the gate whose sockets are in `run`. `stored_of` says how much of a session the store has."""
+    """The connection to the gate whose sockets are in `run`. `stored_of` says how much of a session the store has.
+
+    `hold` is given what the gate listens at, for the gate that comes after it.
+    """
 
     def __init__(
-        self, run: Path, journal: Path, clock: Clock, stored_of: Callable[[str], int]
+        self,
+        run: Path,
+        journal: Path,
+        clock: Clock,
+        stored_of: Callable[[str], int],
+        hold: Hold,
     ) -> None:
         self.changed = Bell()
         """Rings when `unreached` may say something else."""
@@ -62,6 +73,7 @@ class GateLink:
         self._journal = journal
         self._clock = clock
         self._stored_of = stored_of
+        self._hold_listeners = hold
         self._sock: socket.socket | None = None
         self._numbers = itertools.count(1)
         self._replies: dict[str, asyncio.Future[Message]] = {}
@@ -70,6 +82,9 @@ class GateLink:
         self._hosts: Sequence[str] = ()
         self._served: Collection[str] = ()
         """Those of `_hosts` at which this gate listens."""
+        self._kept: Collection[str] = ()
+        """The addresses that are this gate's and the next one's, and nobody else's between them."""
+        self._moved = asyncio.Event()
         self._held: Collection[str] = ()
 
     async def keep(self) -> None:
@@ -79,6 +94,7 @@ class GateLink:
             try:
                 await self._connect()
                 said, tries = "", 0
+                await self._keep_addresses()
                 await self._lost.wait()
             except (OSError, Refused, Transient, ProtocolError) as error:
                 self.close()
@@ -88,6 +104,33 @@ class GateLink:
                     cause = getattr(error, "strerror", None) or error
                     log.warning("cannot reach the gate at %s: %s; trying on", self._run, cause)
             await self._clock.sleep(_AGAIN_SECONDS)
+
+    async def _keep_addresses(self) -> None:
+        """Those of this gate, now and whenever they are others, for as long as it is connected."""
+        said = ""
+        while session := self.session:
+            self._moved.clear()
+            try:
+                await self._hand_over(session)
+            except Transient as error:
+                if self.session and str(error) != said:
+                    said = str(error)
+                    log.warning("%s; trying on", said)
+                await self._clock.sleep(_AGAIN_SECONDS)
+            else:
+                await self._moved.wait()
+
+    async def _hand_over(self, session: str) -> None:
+        served = {LOOPBACK, *self._served}
+        try:
+            reply = await self._ask("listeners", [])
+        except Refused:
+            log.info("the gate is of an earlier version: until it restarts, nobody holds its ports")
+        else:
+            await self._hold_listeners(reply.take_descriptors())
+        if self.session == session:
+            self._kept = served & {LOOPBACK, *self._served}
+            self.changed.ring()
 
     async def captured(self) -> AsyncIterator[Captured]:
         """What clients have published, for ever; each batch is stored, and `stored` told, before the next is asked for."""
@@ -165,17 +208,18 @@ class GateLink:
         self._served = {
             host for host in hosts if not any(each.startswith(f"{host}: ") for each in failed)
         }
-        self.changed.ring()
+        self._moved.set()
         return failed
 
     def unreached(self, host: str) -> str:
         """Why nobody is to be sent to the gate at an address of this device; empty: it listens there.
 
-        Whoever listens there meanwhile may be anybody, and would be told the tokens of all who come.
+        Whoever listens there meanwhile may be anybody, and would be told the tokens of all who come. So it is not enough
+        that the gate does: what it has must be held for the next one, too.
         """
         if not self.session:
             return "waits for the gate, to which this device's drivers and workers speak"
-        if host != LOOPBACK and host not in self._served:
+        if host not in self._kept:
             return f"waits for the gate to listen at {host}"
         return ""
 
@@ -209,7 +253,8 @@ class GateLink:
         if sock:
             asyncio.get_running_loop().remove_reader(sock)
             sock.close()
-        self.session, self._served = "", ()
+        self.session, self._served, self._kept = "", (), ()
+        self._moved.set()
         self.changed.ring()
         for reply in self._replies.values():
             if not reply.done():
@@ -284,6 +329,8 @@ class GateLink:
                 reply = self._replies.get(message.get("id") or "")
                 if reply and not reply.done():
                     reply.set_result(message)
+                else:
+                    message.close()
 
 
 def _is_urgent(entry: Entry) -> bool:

@@ -371,11 +371,12 @@ class Programs:
 
     async def _listen(self) -> None:
         """The gate is there for the containers of a network as soon as a driver needs that."""
-        told: list[str] = []
+        told: list[str] | None = None
         seen = 0
         while True:
             hosts = sorted(self.drivers.hosts())
-            if hosts != told:
+            # An agent before this one may have told it of addresses that nobody needs any more.
+            if hosts != told and (hosts or self._gate.link.session):
                 failed = await self._gate.link.listen(hosts)
                 if failed:
                     raise Transient(f"the gate cannot listen for containers: {'; '.join(failed)}")

@@ -25,7 +25,7 @@ from skerry.kit.errors import Refused, Transient
 from skerry.kit.heap import keep_small
 from skerry.kit.tasks import Guard, Loops, Tasks, attempted
 from skerry.node.broker.bridge import Bridge, Store
-from skerry.node.broker.children import BROKER, BrokerWorkloads
+from skerry.node.broker.children import BROKER, GATE, BrokerWorkloads
 from skerry.node.broker.granting import Granting
 from skerry.node.broker.link import GateLink
 from skerry.node.broker.pongs import Pongs
@@ -108,7 +108,8 @@ class CyberwaveRoom:
         self.bridge = Bridge(
             store, lambda: Rules(self._prefix(), record), self, clock, parts.host.chance
         )
-        self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of)
+        hold = partial(parts.sockets.hold, GATE)
+        self.link = GateLink(plan.run, plan.journal, clock, self.bridge.stored_of, hold)
         self.pongs = Pongs(self.link, self._prefix, clock)
         await self._try_environment()
         try:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from skerry.core.names import DEVICES_OWN
 from skerry.kit.errors import Refused
-from skerry.kit.tasks import Tasks
+from skerry.kit.tasks import Tasks, attempted
 from skerry.node.device_workloads import DeviceBook, LaunchFor
 from skerry.node.files.on_demand import FilesOnDemand
 from skerry.node.host import Host
@@ -24,6 +26,7 @@ from skerry.node.store.own_events import OwnEvents
 from skerry.node.store.records import RecordStore
 from skerry.node.sync.sync import Sync
 from skerry.node.twin_ports import EdgeOrders
+from skerry.node.workloads.runtimes.held_sockets import HeldSockets
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.supervise import Supervisor
 from skerry.node.workloads.workers.groups import WorkerGroups
@@ -60,12 +63,14 @@ class CyberwaveParts(msgspec.Struct, frozen=True, kw_only=True):
     groups: WorkerGroups
     named: ScriptModels
     models: ModelsOnDemand
+    sockets: HeldSockets
 
 
 class CyberwaveOnDemand:
     """The room, if there is one; it answers from when it is open."""
 
     def __init__(self, parts: CyberwaveParts, book: DeviceBook) -> None:
+        self._parts = parts
         self._built: CyberwaveRoom | None = None
         self.room: CyberwaveRoom | None = None
         if parts.settings.cyberwave.enabled:
@@ -114,3 +119,19 @@ class CyberwaveOnDemand:
         """Its loops, for as long as the tasks run."""
         if self.room is not None:
             self.room.follow(tasks)
+        else:
+            _ = tasks.start(self._give_up_ports(), name="ports that nobody listens at")
+
+    async def _give_up_ports(self) -> None:
+        """This node serves no twins any more: once nothing is left that would say its token there."""
+        seen, parts = 0, self._parts
+        await parts.sockets.found.after(0)
+        while any(
+            name.startswith(DEVICES_OWN) and one.instance is not None
+            for name, one in parts.instances.load().items()
+        ):
+            seen = await parts.supervisor.news.after(seen)
+        for name in parts.sockets.names:
+            await attempted(
+                f"the ports of {name} are still held", partial(parts.sockets.hold, name, [])
+            )

@@ -28,6 +28,7 @@ NO_HUB = "Is this the address of a Skerry hub?"
 
 _CAUSES = {
     errno.ECONNREFUSED: "connection refused",
+    errno.ETIMEDOUT: "no answer to a connection",
     errno.EHOSTUNREACH: "no route to host",
     errno.ENETUNREACH: "network unreachable",
     errno.ECONNRESET: "connection reset",

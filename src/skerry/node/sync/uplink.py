@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import ssl
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import urlencode
 
@@ -21,13 +19,12 @@ import aiohttp
 import msgspec
 from aiohttp import ClientTimeout
 
-from skerry.kit.authorities import authorities
 from skerry.kit.errors import Busy, InvalidInput, Refused, Transient
-from skerry.kit.redirects import none_followed
 from skerry.node.hub_addresses import HubAddresses
 from skerry.node.node_settings import DIRECT, Proxies
 from skerry.node.ports import Turn, Turns
-from skerry.node.sync.failures import NO_HUB, Answer, cause_of, judge, origin
+from skerry.node.sync.connections import PATIENCE, Patience
+from skerry.node.sync.failures import NO_HUB, Answer, judge, origin
 from skerry.node.sync.live import WebSocketLive
 from skerry.wire.codec import MAX_BODY, compress, decode, decompress, encode
 from skerry.wire.files import FileManifest, FilesHeld, FileState
@@ -53,31 +50,6 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-
-class Patience(msgspec.Struct, frozen=True):
-    """Seconds to wait before the hub counts as gone; `slowest` is the least bytes a second that a path may carry."""
-
-    connect: float = 2.0
-    answer: float = 5.0
-    slowest: float = 4096.0
-    ping_every: float = 20.0
-    silence: float = 45.0
-
-    def of(self, size: int) -> ClientTimeout:
-        """For a request with a body of `size` bytes, which a slow path needs time to carry."""
-        return ClientTimeout(
-            total=None,
-            connect=self.connect,
-            sock_connect=self.connect,
-            sock_read=self.answer + size / self.slowest,
-        )
-
-    def cause_of(self, error: Exception) -> str:
-        """Why there was no answer, in a few plain words."""
-        return cause_of(error, self.connect, self.answer)
-
-
-PATIENCE = Patience()
 
 HEADS = 400
 """Bytes of a call besides its bodies: the heads of request and answer, and of their packets."""
@@ -111,27 +83,6 @@ _LARGE_STATE = 512
 
 _VERBS = {"hello": "say hello"}
 _RENEWAL = "renew the certificate"
-
-
-def open_session(
-    patience: Patience = PATIENCE,
-    ca_file: Path | None = None,
-    tls: ssl.SSLContext | None = None,
-) -> aiohttp.ClientSession:
-    """The connections to the hub; call it in the event loop, close it at the end. Raises InvalidInput.
-
-    `tls` says who is believed and what is shown; without it everybody is whom the authorities of the system know, or
-    those in `ca_file`.
-    asyncio sets TCP_NODELAY. Idle connections are dropped before proxies drop them (often after 5 s).
-    Answers are decompressed by the codec: aiohttp would need another zstd library.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(keepalive_timeout=4.0, ssl=tls or authorities(ca_file)),
-        timeout=patience.of(0),
-        auto_decompress=False,
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trace_configs=[none_followed()],
-    )
 
 
 async def exchange(  # noqa: PLR0913 - one call, and how it is made

@@ -42,6 +42,7 @@ def spawn_fields(launch: ProcessLaunch, prepared: Prepared) -> Fields:
         *(("arg", word) for word in launch.command),
         *(("env", f"{name}={value}") for name, value in environment.items()),
         *(("limit", f"{name}={value}") for name, value in launch.limits.items()),
+        *([("sockets", launch.sockets)] if launch.sockets else []),
         *prepared.fields,
     ]
 

@@ -30,7 +30,7 @@ def keeper_of_directory(directory: Path) -> int | None:
     found = (
         pid
         for pid in all_pids()
-        if keeper_socket(pid) and _has_socket(pid) and _serves(pid, directory)
+        if keeper_socket(pid) and _has_loop(pid) and _serves(pid, directory)
     )
     return next(found, None)
 
@@ -62,11 +62,13 @@ def _is(directory: Path, other: str) -> bool:
         return False
 
 
-def _has_socket(pid: int) -> bool:
-    """Children before exec have closed theirs."""
+def _has_loop(pid: int) -> bool:
+    """Children before exec have closed theirs, while they may have sockets that they are given."""
     descriptors = Path(f"/proc/{pid}/fd")
     try:
-        return any(str(each.readlink()).startswith("socket:") for each in descriptors.iterdir())
+        return any(
+            str(each.readlink()) == "anon_inode:[eventpoll]" for each in descriptors.iterdir()
+        )
     except OSError:
         return False
 

@@ -34,6 +34,7 @@ from skerry.node.ports import (
     RunningInstance,
     StoredInstance,
 )
+from skerry.node.workloads.runtimes.held_sockets import HeldSockets
 from skerry.node.workloads.runtimes.identity import find_instances
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.keeper_client import (
@@ -87,6 +88,7 @@ class ProcessRuntime:
         self._isolation = isolation
         self._patience = patience
         self._transmit = transmit
+        self.sockets = HeldSockets(self.keeper_socket, patience)
         self._keeper = KeeperProcess(self.keeper_socket, clock)
         self._orphans = Orphans(clock)
         self._guard = Guard("connection to the keeper", clock, chance)
@@ -189,6 +191,7 @@ class ProcessRuntime:
             self._client = None
         self._attached.clear()
         self._held.clear()
+        self.sockets.close()
         self._orphans.release_all()
         self._keeper.reap()
 
@@ -319,14 +322,15 @@ class ProcessRuntime:
 
     async def _greet(self, client: KeeperClient) -> None:
         try:
-            reply = await client.ask("hello", [("version", VERSION)])
+            reply = await client.ask("hello", [("version", VERSION), ("holds", 1)])
         except KeeperRefusal as refusal:
             raise Refused(
                 f"cannot use the keeper at {self.keeper_socket}: {refusal}. End that agent or that keeper first."
             ) from refusal
         self._keeper.pid = reply.number("pid")
         self._listed.clear()
-        await client.ask("list")
+        listed = await client.ask("list")
+        await self.sockets.take_up(listed.all("sockets"))
 
     async def _hand_over(self, client: KeeperClient) -> None:
         """Gives the keeper what runs without its knowing, and tells what has ended unseen."""

@@ -22,6 +22,7 @@ from skerry.node.ports import (
     WasmLaunch,
 )
 from skerry.node.workloads.runtimes.beside import run_beside
+from skerry.node.workloads.runtimes.held_sockets import HeldSockets
 from skerry.node.workloads.runtimes.lazy_containers import LazyContainers
 from skerry.node.workloads.runtimes.process import ProcessRuntime
 from skerry.node.workloads.runtimes.secret_files import SecretFiles
@@ -52,6 +53,11 @@ class Runtimes:
     def keeper_pid(self) -> int | None:
         """The keeper that answers, or None while there is none."""
         return self._processes.keeper_pid
+
+    @property
+    def sockets(self) -> HeldSockets:
+        """What outlives the processes that listen."""
+        return self._processes.sockets
 
     async def connect(self, on_exit: Callable[[InstanceNews], None]) -> list[RunningInstance]:
         running = await self._processes.connect(on_exit)
