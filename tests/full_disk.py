@@ -36,7 +36,7 @@ class Feeder:
             PublishedRecord(self._name, value, value, PADDING)
             for value in range(first, first + count)
         ]
-        await asyncio.to_thread(self._client.publish, "measurement", values, 10.0)
+        await asyncio.to_thread(self._client.publish, "measurement", values, 30.0)
         self.accepted += count
 
     async def until_refused(self) -> str:

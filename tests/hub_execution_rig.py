@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
 from tests.http_client import Client
+from tests.web_sockets import ALL_OF_IT, next_frame
 
 from skerry.kit.errors import Refused
 from skerry.node.execution_port import Execution
@@ -58,7 +60,7 @@ class Person:
         self.words: str | None = None
 
     async def hear(self) -> None:
-        frame = await self.socket.receive(timeout=40)
+        frame = await next_frame(self.socket)
         is_binary = frame.type is aiohttp.WSMsgType.BINARY
         message = from_frame(frame.data) if is_binary else from_text(frame.data)
         match message:
@@ -72,14 +74,16 @@ class Person:
                 assert isinstance(message, Opened | End)
 
     async def until(self, words: bytes) -> None:
-        while words not in self.streams[STDOUT]:
-            assert self.words is None, self.words
-            await self.hear()
+        async with asyncio.timeout(ALL_OF_IT):
+            while words not in self.streams[STDOUT]:
+                assert self.words is None, self.words
+                await self.hear()
 
     async def rest(self) -> None:
         """Until it is closed."""
-        while self.words is None:
-            await self.hear()
+        async with asyncio.timeout(ALL_OF_IT):
+            while self.words is None:
+                await self.hear()
 
 
 @contextlib.asynccontextmanager

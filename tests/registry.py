@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from tests.ports import free_port
+
 _MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _CONFIG = "application/vnd.docker.container.image.v1+json"
 _LAYER = "application/vnd.docker.image.rootfs.diff.tar.gzip"
@@ -36,7 +38,7 @@ def layer(files: dict[str, bytes]) -> bytes:
 class Registry:
     """`address` is what an image's name begins with. `login` («user:password») is wanted when it is set."""
 
-    port: int = 0
+    port: int = field(default_factory=free_port)
     login: str = ""
     cut_after: int = 0
     """Bytes of a blob after which a connection is cut; the next one may go on from there (Range)."""
@@ -84,11 +86,10 @@ class Registry:
         return f"{self.address}/{name}"
 
     def start(self) -> None:
-        """Answers, at the port that it had before if there was one."""
+        """Answers, at the same port each time."""
         self._gone.clear()
         self._server = ThreadingHTTPServer(("127.0.0.1", self.port), _handler(self))
         self._server.daemon_threads = True
-        self.port = self._server.server_port
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
@@ -166,12 +167,13 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command == "HEAD":
             return
         until = min(len(content), first + self.of.cut_after) if self.of.cut_after else len(content)
+        gone = False
         for start in range(first, until, _CHUNK):
-            if self.of.wait():
+            if gone := self.of.wait():
                 break
             with contextlib.suppress(ConnectionError):
                 self.wfile.write(content[start : min(start + _CHUNK, until)])
-        if self.of.wait() or until < len(content):
+        if gone or until < len(content):
             self.of.cuts += 1
             self.close_connection = True
 

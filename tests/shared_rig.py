@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import random
 import shutil
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import msgspec
 from tests.row_program import RowProgram
 from tests.sync_rig import NodeRig
 
+from skerry.core.row_digests import EMPTY, digest, unpack
 from skerry.kit.clock import Clock, SystemClock
 from skerry.kit.errors import Transient
 from skerry.kit.sealing.cipher import NullCipher
@@ -261,12 +263,12 @@ class Fleet:
         await self.equal()
 
     async def equal(self, entity: str = NAME) -> dict[str, bytes]:
-        """Waits until all nodes have sent everything and hold the same; what that is of one entity."""
+        """Waits until all have sent everything and hold what the hub holds; what that is of one entity."""
 
         async def settled() -> bool:
             return all([await node.sent_all() for node in self.nodes]) and self._digests() == 1
 
-        await eventually(settled, "all nodes hold the same rows")
+        await eventually(settled, "the hub and all nodes hold the same rows")
         dumps = [
             {each: await node.dump(each) for each in node.rows.declared} for node in self.nodes
         ]
@@ -275,11 +277,16 @@ class Fleet:
 
     def _digests(self) -> int:
         """How many different states there are."""
-        states = [
+        with contextlib.closing(sqlite3.connect(self._directory / "hub" / "hub.db")) as hub:
+            sums = dict(hub.execute("SELECT entity, sums FROM shared_entity").fetchall())
+        states = {
             tuple(node.shared.pulled.digest(entity) for entity in sorted(node.rows.declared))
             for node in self.nodes
-        ]
-        return len(set(states))
+        }
+        for node in self.nodes:
+            entities = sorted(node.rows.declared)
+            states.add(tuple(digest(unpack(sums.get(entity, EMPTY))) for entity in entities))
+        return len(states)
 
 
 @contextlib.asynccontextmanager

@@ -199,7 +199,7 @@ async def kills(hubs: list[Hub], url: str, count: int, every: float, within: flo
                 await hub.kill()
                 killed_at = time.monotonic()
                 times.append(await moved(nodes, hub.url, within))
-                await back(nodes, killed_at, 4 * every + 20)
+                await back(nodes, killed_at, 4 * every + 30)
                 await hub.start()
         finally:
             for node in nodes:

@@ -8,8 +8,10 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 
 import aiohttp
+import psycopg
 from msgspec.structs import replace
 from tests.sync_rig import Logs
+from tests.web_sockets import ALL_OF_IT, next_frame
 
 from skerry.core.audit_entries import Deed
 from skerry.kit.bell import Bell
@@ -51,6 +53,13 @@ class Entered:
 
     async def refused(self, deed: Deed, status: int) -> None:
         self.deeds.append(replace(deed, outcome="refused", status=status))
+
+
+def links(url: str) -> int:
+    """How many live links the hubs on one PostgreSQL know of; a hub tells the others of one just after its node has it."""
+    with psycopg.connect(url) as connection:
+        found = connection.execute("SELECT count(*) FROM live_link").fetchone()
+    return found[0]
 
 
 @contextlib.asynccontextmanager
@@ -115,7 +124,7 @@ class Person:
         self.words: str | None = None
 
     async def message(self) -> Opened | Bytes | End | Close:
-        frame = await self.socket.receive(timeout=40)
+        frame = await next_frame(self.socket)
         if frame.type is aiohttp.WSMsgType.BINARY:
             return from_frame(frame.data)
         assert frame.type is aiohttp.WSMsgType.TEXT, frame
@@ -132,22 +141,24 @@ class Person:
 
     async def read(self, size: int) -> bytes:
         found = b""
-        while len(found) < size:
-            message = await self.message()
-            assert isinstance(message, Bytes), message
-            found += message.data
+        async with asyncio.timeout(ALL_OF_IT):
+            while len(found) < size:
+                message = await self.message()
+                assert isinstance(message, Bytes), message
+                found += message.data
         return found
 
     async def rest(self) -> bytes:
         """What comes until the tunnel is closed; then `words` says why."""
         found = b""
-        while True:
-            match await self.message():
-                case Bytes(data=data):
-                    found += data
-                case Close(_, words):
-                    self.words = words
-                    return found
+        async with asyncio.timeout(ALL_OF_IT):
+            while self.words is None:
+                match await self.message():
+                    case Bytes(data=data):
+                        found += data
+                    case Close(_, words):
+                        self.words = words
+        return found
 
 
 @contextlib.asynccontextmanager

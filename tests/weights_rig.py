@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from tests.model_cases import content, sha256
 
@@ -38,6 +40,16 @@ class Weights:
                     await writer.drain()
         with contextlib.suppress(OSError):
             writer.close()
+
+
+def files_of(place: Path) -> dict[Path, int]:
+    """All below a directory of a node that lives, with their sizes: what goes while it is looked at is left out."""
+    found = {}
+    for directory, _, names in os.walk(place):
+        for path in (Path(directory, name) for name in names):
+            with contextlib.suppress(FileNotFoundError):
+                found[path] = path.lstat().st_size
+    return found
 
 
 def model_at(port: int, name: str = "cat") -> bytes:

@@ -178,6 +178,7 @@ async def test_older_intent_is_not_acted_on(tmp_path: Path) -> None:
         before = await site.node.pids()
         older = replace(SLEEPER, env={"OLD": "yes"})
         site.order("honest", Assignment("honest", Generation(2, 4), older))
+        await eventually(lambda: bool(site.hub.links), "its link is there")
         site.hub.links[-1].cut()
         site.order("other", lying(workload="other", spec=replace(SLEEPER, name="other")))
         await eventually(lambda: site.node.runs("other"), "what came after it was acted on")

@@ -55,6 +55,7 @@ async def speaks(site: Installation, node: Node) -> None:
     entry = (f"env.{CANARY}", CANARY * 20)
     await asyncio.to_thread(node.publisher("told").publish, "measurement", [entry], 30.0)
     await eventually(lambda: site.hub.has(f"env.{CANARY}", 1), "the record is at the hub")
+    await eventually(lambda: node.link_is("online"), "its link is there")
 
 
 @pytest.mark.parametrize("method", ["certificate", "secret"])
@@ -77,4 +78,3 @@ async def test_what_passes_the_wire(tmp_path: Path, method: str) -> None:
         assert len(said) > 5000
         found = [CANARY.encode() in said, secret in said]
         assert found == ([True, True] if method == "secret" else [False, False])
-        assert await node.link_is("online")

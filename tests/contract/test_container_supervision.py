@@ -141,7 +141,9 @@ async def test_an_engine_that_dies_leaves_one_that_runs(device: Device, engine: 
         row, listed = rig.rows()["w"], containers(engine)
         if row.instance is None or row.instance.identity is None or row.phase != "running":
             return False
-        return device.containers.lives(row.instance.identity) and listed == {NAME: row.instance.id}
+        status, identity = rig.last("w"), row.instance.identity
+        is_told = status is not None and status.pid == identity.pid
+        return is_told and device.containers.lives(identity) and listed == {NAME: row.instance.id}
 
     await eventually(is_so, f"one runs: {rig.last('w')}", 60.0)
     before = rig.last("w")
@@ -164,5 +166,5 @@ def containers(engine: TestEngine) -> dict[str, str]:
 def alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # it is gone, or goes while it is looked at
         return False

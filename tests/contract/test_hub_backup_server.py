@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 from tests.postgres import Postgres
 
+from skerry.hub.backups import server_place
 from skerry.hub.backups.server_place import ServerPlace
 from skerry.hub.store.engine import parse_url, written
 from skerry.kit.errors import Refused, Transient
@@ -57,6 +58,7 @@ def test_a_database_that_a_hub_uses_is_not_put_back_until_the_hub_has_gone(
         with pytest.raises(Refused, match="1 connections use it. Stop all hubs"), place.alone():
             pytest.fail("the hub is still there")
         monkeypatch.setattr(time, "sleep", lambda _: hub.close())
+        monkeypatch.setattr(server_place, "_PARTING", 30.0)
         with place.alone():
             assert hub.closed
 

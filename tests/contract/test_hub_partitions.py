@@ -143,7 +143,7 @@ async def test_who_reads_for_long_puts_a_drop_off_and_nothing_else(
             lambda other: partitions.drop(other, "measurement", part, before)
         )
         with pytest.raises(Transient, match="lock timeout"):
-            dropping.result(10)
+            dropping.result(30)
 
     await hub.store.read(read)
     assert await values(hub) == [1]

@@ -105,6 +105,12 @@ async def test_drivers_that_fill_the_disk_are_stopped_and_records_go_on(
             await feeder.publish(1000)
             await hub.start()
             await check_each_once(site.site, node, feeder.accepted)
-            told = {one["twin_uuid"]: one for one in await site.alerts()
-                    if one["alert_type"] == "edge_disk_saturation"}  # fmt: skip
-            assert told.keys() == set(twins.values())
+
+            async def told() -> bool:
+                alerts = await site.alerts()
+                kind = "edge_disk_saturation"
+                return {one["twin_uuid"] for one in alerts if one["alert_type"] == kind} == {
+                    *twins.values()
+                }
+
+            await eventually(told, "the hub has an alert of each")

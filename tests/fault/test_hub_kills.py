@@ -32,7 +32,7 @@ async def hubs(short_dir: Path, postgres: Postgres) -> AsyncIterator[tuple[list[
 async def test_nodes_go_on_at_the_other_hub_and_nothing_is_lost_or_doubled(
     hubs: tuple[list[Hub], str],
 ) -> None:
-    await kills(*hubs, count=20, every=0.3, within=20)
+    await kills(*hubs, count=20, every=0.3, within=30)
 
 
 @pytest.mark.guarantee("G1")

@@ -259,7 +259,7 @@ async def test_an_agent_that_died_unnoticed_does_not_lock_its_successor_out(
     runtime, _ = await connected(device)
     keeper = device.keeper_pid()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as successor:
-        successor.settimeout(5)
+        successor.settimeout(30)
         successor.connect(str(device.socket))
         protocol.transmit(successor, HELLO)
         assert b"error=busy" in successor.recv(1000)
@@ -339,7 +339,7 @@ async def test_garbage_on_the_socket_hurts_nobody(
             sock.connect(str(device.socket))
             sock.send(packet)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.connect(str(device.socket))
         sock.send(b"op=signal\0id=1\0number=9\0instance=" + launch.instance.encode() + b"\0")
         assert b"error=detached" in sock.recv(1000)
@@ -354,7 +354,7 @@ async def test_requests_without_their_fields_are_answered(device: ProcessDevice)
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as sock:
         runtime, _ = await connected(device)
         await runtime.close()
-        sock.settimeout(5)
+        sock.settimeout(30)
         sock.connect(str(device.socket))
         protocol.transmit(sock, HELLO)
         protocol.receive(sock)

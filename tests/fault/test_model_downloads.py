@@ -54,7 +54,7 @@ async def test_a_restart_goes_on_where_the_part_ends(tmp_path: Path) -> None:
         async with model_rig(tmp_path, clock=ManualClock()) as rig:
             rig.needs.want([wanted])
             await eventually(lambda: sum(rig.parts().values()) >= 400_000, "a part has come")
-            came = sum(rig.parts().values())
+        came = sum(rig.parts().values())
         async with model_rig(tmp_path) as rig:
             await rig.fetched(wanted)
             assert server.requests[-1].headers["Range"] == f"bytes={came}-"

@@ -203,10 +203,10 @@ async def test_killed_at_any_step_of_accepting_each_value_is_there_once(
 
     def publish() -> None:
         for value in sent:
-            client.publish("measurement", [("n", value), ("text", f"of {value}")], 25)
+            client.publish("measurement", [("n", value), ("text", f"of {value}")], 40)
 
     publishing = asyncio.create_task(asyncio.to_thread(publish))
-    assert await asyncio.to_thread(victim.wait, 10) == -9
+    assert await asyncio.to_thread(victim.wait, 30) == -9
     node.end()
     node.start()
     await publishing

@@ -33,9 +33,9 @@ async def test_it_waits_with_a_reason_and_starts_when_there_is_room(rig: Rig) ->
     await rig.until("cam", "running")
     await rig.until("sensors", "running")
     rig.wishes.want(needing("cam", 200), needing("sensors", 192), needing("new", 100))
-    status = await rig.until("new", "pending")
+    await rig.until("new", "pending")
     await waits(rig, "new", "waits for memory: needs 100 MB, 70 MB of 512 MB are free")
-    assert "(cam 200 MB, sensors 192 MB, the node itself 50 MB)" in status.message
+    await waits(rig, "new", "(cam 200 MB, sensors 192 MB, the node itself 50 MB)")
     rig.wishes.want(needing("cam", 200), needing("new", 100))
     await rig.until("new", "running")
     await rig.until("cam", "running")

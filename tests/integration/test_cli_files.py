@@ -57,7 +57,8 @@ async def test_from_the_workload_to_the_person(shell: Shell) -> None:
             "--token-file", str(shell.site.hub.directory / "admin.token"),
         )  # fmt: skip
         assert by_hash.code == 0, by_hash.err
-        assert proxy.forwarded["down"] < 450_000
+        # Less than all of it: each cut loses what its reader has not taken yet.
+        assert proxy.forwarded["down"] < len(data)
     assert (shell.home / "b.bin").read_bytes() == data
     assert not part.exists()
 

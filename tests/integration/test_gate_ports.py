@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import socket
@@ -282,7 +283,15 @@ async def test_nothing_else_is_given_the_gates_sockets(site: Site) -> None:
     await site.start()
     launch = site.device.launch("sleep", "1000", workload="other")
     identity = await site.runtime.start(launch)
-    descriptors = Path(f"/proc/{identity.pid}/fd")
-    found = {each.name: str(each.readlink()) for each in descriptors.iterdir()}
+    found: dict[str, str] = {}
+
+    def is_read() -> bool:
+        """A program that has just started opens and closes its libraries."""
+        with contextlib.suppress(FileNotFoundError):
+            descriptors = Path(f"/proc/{identity.pid}/fd").iterdir()
+            found.update({each.name: str(each.readlink()) for each in descriptors})
+        return bool(found)
+
+    await eventually(is_read, "its descriptors are read")
     assert not any(where.startswith("socket:") for where in found.values()), found
     assert b"LISTEN_" not in Path(f"/proc/{identity.pid}/environ").read_bytes()

@@ -171,12 +171,12 @@ async def test_nobody_seals_with_a_key_that_is_gone(
     def slow(connection: Connection) -> None:
         write_models(connection, [model("slow")], 1)
         sealed.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
 
     try:
         await rotation(one).once()
         writing = asyncio.create_task(two.store.write(slow))
-        await asyncio.to_thread(sealed.wait, 20)
+        await asyncio.to_thread(sealed.wait, 60)
         rotating = asyncio.create_task(rotation(one).rotate())
         done, _ = await asyncio.wait([rotating], timeout=0.3)
         go_on.set()

@@ -15,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.route_table import ROUTES
+from tests.web_sockets import next_frame
 
 from skerry.hub import server, web_server
 from skerry.hub.api import admin_token
@@ -167,11 +168,11 @@ async def test_the_hub_ends_at_once_with_streams_open(
             logs = asyncio.create_task(
                 session.get(f"{hub.address}/api/v1/nodes/a/logs/w?follow=true", headers=hub.person)
             )
-            assert (await link.receive()).type is aiohttp.WSMsgType.TEXT
+            assert (await next_frame(link)).type is aiohttp.WSMsgType.TEXT
         async with asyncio.timeout(30):
             while await live.content.read(65536):
                 pass
-            assert (await link.receive()).type is aiohttp.WSMsgType.CLOSE
+            assert (await next_frame(link)).type is aiohttp.WSMsgType.CLOSE
         assert (await logs).status == 503
         await link.close()
     assert [record for record in caplog.records if record.levelno >= 40] == []

@@ -18,8 +18,12 @@ from skerry.kit.errors import Refused, Transient
 from skerry.node.ports import InstanceExit, ProcessLaunch, StoredInstance
 from skerry.node.workloads.runtimes.isolation import Isolation
 from skerry.node.workloads.runtimes.process import ProcessRuntime
+from skerry.testing.waiting import eventually
 
 Reply = list[tuple[str, object]]
+
+HASTY = 0.2
+"""Seconds, where no answer comes."""
 
 
 class ScriptedKeeper:
@@ -78,7 +82,7 @@ async def runtime(
     short_dir: Path, clock: SystemClock, chance: random.Random
 ) -> AsyncIterator[ProcessRuntime]:
     runtime = ProcessRuntime(
-        short_dir / "run", clock, chance, Isolation("test", short_dir, range(0)), patience=0.2
+        short_dir / "run", clock, chance, Isolation("test", short_dir, range(0)), patience=30.0
     )
     yield runtime
     await runtime.close()
@@ -151,6 +155,7 @@ async def test_a_keeper_that_hangs_is_given_up_in_time(
             lambda request: [] if request.text("op") == silent else friendly(request),
         )
     )
+    runtime._patience = HASTY
     with pytest.raises(Transient, match="does not answer"):
         await runtime.connect(lambda _: None)
 
@@ -205,7 +210,10 @@ async def test_one_request_that_hangs_holds_up_no_other(
         )
     )
     await runtime.connect(lambda _: None)
+    runtime._patience = HASTY
     start = asyncio.create_task(runtime.start(LAUNCH))
+    await eventually(lambda: "spawn" in keepers[0].requests, "it is asked")
+    runtime._patience = 30.0
     await runtime.signal("other", "SIGTERM")
     await runtime.acknowledge("other")
     with pytest.raises(Transient, match="«spawn»"):
@@ -217,7 +225,6 @@ async def test_many_messages_wait_for_a_slow_reader(
 ) -> None:
     keepers.append(ScriptedKeeper(short_dir / "run", friendly))
     await runtime.connect(lambda _: None)
-    runtime._patience = 30.0  # five megabytes take longer than the other tests here want to wait
     requests = [runtime.acknowledge(f"{number} {'x' * 10_000}") for number in range(500)]
     await asyncio.gather(*requests)
     assert keepers[0].requests.count("ack") == 500

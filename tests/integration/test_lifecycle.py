@@ -19,6 +19,16 @@ def launched(runtime: FakeRuntime) -> list[str]:
     return [launch.workload for launch in runtime.launched]
 
 
+async def living(runtime: FakeRuntime, workload: str) -> str:
+    """The instance of a workload, as soon as one lives: an exit may be handled before its successor does."""
+
+    def lives() -> bool:
+        return any(one.workload == workload for one in runtime.running.values())
+
+    await eventually(lives, f"an instance of {workload} lives")
+    return runtime.instance_of(workload)
+
+
 async def test_it_starts_what_is_wanted_and_says_so(rig: Rig, runtime: FakeRuntime) -> None:
     rig.wishes.want(wish("a"), wish("b"))
     status = await rig.until("a", "running")
@@ -97,7 +107,7 @@ async def test_a_condition_also_holds_up_a_restart(
     rig.wishes.want(wish("app", depends_on={"db": "running"}), wish("db", restart=slow))
     await rig.until("app", "running")
     for _ in range(2):
-        runtime.end(runtime.instance_of("db"), code=1)
+        runtime.end(await living(runtime, "db"), code=1)
         await eventually(lambda: not runtime.waiting, "the exit is handled")
     await rig.until("db", "backoff")
     runtime.end(runtime.instance_of("app"), code=1)
@@ -135,7 +145,7 @@ async def test_a_wall_clock_that_jumps_delays_nothing(
     rig.wishes.want(wish("a"))
     await rig.until("a", "running")
     for _ in range(2):
-        runtime.end(runtime.instance_of("a"), code=1)
+        runtime.end(await living(runtime, "a"), code=1)
         await eventually(lambda: not runtime.waiting, "the exit is handled")
     await rig.until("a", "backoff")
     manual_clock.jump_wall(-365 * 86_400)
@@ -150,9 +160,9 @@ async def test_the_breaker_trips_and_half_opens(
 ) -> None:
     runtime.scripts["a"].extend([Exit(code=1)] * 4)
     rig.wishes.want(wish("a", restart=Restart(attempts=3, window=600)))
-    while len(runtime.launched) < 3:
-        manual_clock.advance(1)
-        await asyncio.sleep(0.001)
+    await eventually(lambda: len(runtime.launched) == 2, "the first restart is at once")
+    await rig.until("a", "backoff")
+    manual_clock.advance(1)
     status = await rig.until("a", "tripped")
     assert status.message == "ended: code 1; it keeps failing, so there is one try each 10m"
     manual_clock.advance(599)

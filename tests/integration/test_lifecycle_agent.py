@@ -285,7 +285,12 @@ async def test_a_runtime_that_is_away_is_shown_and_no_failure_of_the_workload(
         lambda: "cannot reach the keeper" in rig.reported.last["a"].message, "it is shown"
     )
     runtime.down = False
-    manual_clock.advance(10)
+
+    def is_tried() -> bool:
+        manual_clock.advance(1)
+        return len(runtime.launched) == 1
+
+    await eventually(is_tried, "it is asked again")
     status = await rig.until("a", "running")
     assert (status.message, rig.rows()["a"].history.failures) == ("", ())
     assert len(runtime.launched) == 1

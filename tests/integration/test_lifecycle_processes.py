@@ -133,7 +133,8 @@ async def test_an_engine_that_hangs_holds_up_no_process(rig: ProcessRig, short_d
         await rig.start()
         os.kill(first, signal.SIGKILL)
         await rig.new_pid("a", first)
-        assert f"{device.socket}: it hangs" in opened[-1].problem
+        words = f"{device.socket}: it hangs"
+        await eventually(lambda: words in opened[-1].problem, "what hangs is named")
 
 
 async def test_twenty_start_and_end_together(rig: ProcessRig) -> None:

@@ -201,6 +201,7 @@ async def test_an_update_meets_what_changed_meanwhile(short_dir: Path) -> None:
         await asyncio.to_thread(recipes.update, old)
         await fields_are(hub, made.id, title="broth", servings=9, cooked=115)
         await fields_are(recipes, made.id, title="broth", servings=9, cooked=115)
+        await eventually(found.nodes[0].node.sent_all, "the hub has its edit")
         same = await asyncio.to_thread(recipes.read, made.id)
         far = await asyncio.to_thread(hub.read, made.id)
         far.servings = 11

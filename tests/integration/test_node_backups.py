@@ -121,7 +121,7 @@ async def test_a_key_that_is_destroyed_while_the_copy_is_checked_is_no_damage(
     class Rotating(RealDisk):
         def point(self, label: str) -> None:
             if label == "backup.copied":
-                asyncio.run_coroutine_threadsafe(rotate(), loop).result(20)
+                asyncio.run_coroutine_threadsafe(rotate(), loop).result(60)
 
     async def rotate() -> None:
         assert node.rotation

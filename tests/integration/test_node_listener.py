@@ -231,7 +231,7 @@ async def test_who_enrols_again_has_a_new_key_and_the_old_one_ends(hub: RunningH
 
 
 async def test_half_a_handshake_is_ended_and_counts(tmp_path: Path) -> None:
-    limits = RequestLimits(connections=2, head=0.3, stall=0.3, slowest=1.0)
+    limits = RequestLimits(connections=2, head=1.0, stall=1.0, slowest=1.0)
     async with running_hub(tmp_path, method="certificate", limits=limits) as hub:
         _, _, port = hub.nodes_address.rpartition(":")
         ends = [await asyncio.open_connection("127.0.0.1", int(port)) for _ in range(3)]

@@ -268,13 +268,13 @@ async def test_a_job_that_fails_is_undone_alone_or_among_others(
 
     def hold(_: sqlite3.Connection) -> None:
         entered.set()
-        go.wait(10.0)
+        go.wait(60.0)
 
     with pytest.raises(ValueError):  # noqa: PT011 - the one above
         await writer.run(put(1, then_fail=True), label="test")
     await writer.run(put(2), label="test")
     holding = writer.submit(hold, label="test")
-    await asyncio.to_thread(entered.wait, 10.0)
+    await asyncio.to_thread(entered.wait, 60.0)
     jobs = [writer.submit(put(each, then_fail=each == 4), label="test") for each in (3, 4, 5)]
     go.set()
     holding.result()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from tests.slow_exec import slow_exec
 
 from skerry.keeper import protocol
 from skerry.keeper.procfs import all_pids, read_stat
@@ -316,30 +317,36 @@ async def test_a_missing_working_directory_is_refused(
 async def test_an_exec_that_takes_long_holds_up_nobody(
     runtime: ProcessRuntime, device: ProcessDevice, exits: dict[str, Exit]
 ) -> None:
-    slow = device.launch(
-        "sleep", "1000", workload="slow", variables={"PATH": "/a:" * 20_000 + "/bin"}
-    )
-    slow_start = asyncio.create_task(runtime.start(slow))
-    quick = device.launch("true", workload="quick")
-    await runtime.start(quick)
-    await eventually(lambda: quick.instance in exits, "the other workload ends")
-    again = asyncio.create_task(runtime.start(slow))
-    assert not slow_start.done()
-    assert await again == await slow_start
+    with slow_exec(device.directory) as (program, let_go):
+        slow = device.launch(program, "1000", workload="slow")
+        slow_start = asyncio.create_task(runtime.start(slow))
+        await eventually(lambda: len(device.keeper_pids()) == 2, "the child is forked")
+        quick = device.launch("true", workload="quick")
+        await runtime.start(quick)
+        await eventually(lambda: quick.instance in exits, "the other workload ends")
+        again = asyncio.create_task(runtime.start(slow))
+        assert not slow_start.done()
+        let_go()
+        assert await again == await slow_start
     assert len(device.processes(slow.instance)) == 1
 
 
 async def test_an_agent_that_dies_during_an_exec_is_followed_by_one_that_waits_for_it(
     runtime: ProcessRuntime, device: ProcessDevice
 ) -> None:
-    slow = device.launch("sleep", "1000", variables={"PATH": "/a:" * 20_000 + "/bin"})
-    start = asyncio.create_task(runtime.start(slow))
-    await eventually(lambda: len(device.keeper_pids()) == 2, "the child is forked")
-    start.cancel()
-    await runtime.close()
-    successor = device.agent()
-    await successor.connect(lambda _: None)
-    identity = await successor.start(slow)
+    with slow_exec(device.directory) as (program, let_go):
+        slow = device.launch(program, "1000")
+        start = asyncio.create_task(runtime.start(slow))
+        await eventually(lambda: len(device.keeper_pids()) == 2, "the child is forked")
+        start.cancel()
+        await runtime.close()
+        successor = device.agent()
+        await successor.connect(lambda _: None)
+        started = asyncio.create_task(successor.start(slow))
+        done, _ = await asyncio.wait([started], timeout=0.2)
+        assert not done
+        let_go()
+        identity = await started
     assert device.processes(slow.instance) == [identity.pid]
 
 

@@ -283,7 +283,7 @@ class Gate(Counting):
         self.opened = threading.Event()
 
     def sync(self, label: str, fd: int) -> None:
-        self.opened.wait(10)
+        self.opened.wait(60)
         super().sync(label, fd)
 
 

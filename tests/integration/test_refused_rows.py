@@ -75,6 +75,7 @@ async def test_edits_that_are_refused_wait_are_parked_told_kept_and_tried_again(
     node.way.refusing.clear()
     round_ = await sync_now(node.sync, site.clock, NEVER)
     assert (round_.ok, round_.sent[lane], round_.waiting[lane]) == (True, 1, 0)
+    await eventually(lambda: bool(node.heard("skerry.sync.resumed")), "resumed")
     assert [told.meta["lane"] for told in node.heard("skerry.sync.resumed")] == [lane]
     assert await site.dump(NAME) == {"a": b"{}"}
 
@@ -118,6 +119,7 @@ async def test_a_pull_of_rows_that_is_refused_is_parked_and_tried_on_request(
     went = await sync_now(node.sync, site.clock, NEVER)
     assert (went.ok, went.pulled) == (True, 1)
     assert await node.dump() == {"a": b"{}"}
+    await eventually(lambda: bool(node.heard("skerry.sync.resumed")), "resumed")
     assert [told.words for told in node.heard("skerry.sync.resumed")] == ["pull of rows"]
 
 

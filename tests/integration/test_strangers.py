@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 from aiohttp import web
+from tests.ports import free_port
 
 from skerry.kit.own_hosts import own_hosts
 from skerry.node.api.admin import public_app
@@ -43,12 +44,12 @@ class NoServices:
 
 
 @pytest.fixture
-async def port(short_dir: Path, unused_tcp_port: int) -> AsyncIterator[int]:
+async def port(short_dir: Path) -> AsyncIterator[int]:
     services: Any = NoServices()
-    api = LocalApi(short_dir)
+    api, own_port = LocalApi(short_dir), free_port()
     public = public_app(services, own_hosts("edge-1"))
-    await api.start(Apps(web.Application(), web.Application(), public), unused_tcp_port)
-    yield unused_tcp_port
+    await api.start(Apps(web.Application(), web.Application(), public), own_port)
+    yield own_port
     await api.stop()
 
 

@@ -144,6 +144,7 @@ async def test_what_another_agent_has_stated_for_this_node_is_put_right(
     await eventually(
         lambda: stated(hub, "cam") == b'{"phase":"running"}', "the hub has our word again"
     )
+    await eventually(lambda: has_all(node), "and the node knows it")
     calls = hub.calls
     await eventually(lambda: hub.calls > calls, "pulls go on")
     assert await node.store.unsent() == 0
@@ -163,6 +164,10 @@ async def test_the_hub_is_asked_again_while_there_is_another_agent(
     hub.double = ""
     await eventually(lambda: is_alone(node), "it is alone again")
     await node.stop()
+
+
+async def has_all(node: NodeRig) -> bool:
+    return await node.store.unsent() == 0
 
 
 async def is_alone(node: NodeRig) -> bool:

@@ -10,6 +10,7 @@ import aiohttp
 import msgspec
 import pytest
 from aiohttp import web
+from tests.ports import free_port
 from tests.sync_rig import NodeRig, passing
 
 from skerry.kit.own_hosts import own_hosts
@@ -33,6 +34,7 @@ class Site:
         self.node = node
         self.hub = hub
         self.sync = node.sync
+        self.port = port
         self._url = f"http://localhost:{port}/sync/status"
 
     async def sync_status(self) -> SyncStatus:
@@ -53,17 +55,15 @@ class Site:
 
 
 @pytest.fixture
-async def site(
-    short_dir: Path, manual_clock: ManualClock, unused_tcp_port: int
-) -> AsyncIterator[Site]:
+async def site(short_dir: Path, manual_clock: ManualClock) -> AsyncIterator[Site]:
     hub = FakeHub()
     node = NodeRig(short_dir / "node", hub, manual_clock)
     await node.start()
-    found = Site(node, hub, unused_tcp_port)
+    found = Site(node, hub, free_port())
     services: Any = found
     api = LocalApi(short_dir / "run")
     public = public_app(services, own_hosts("edge-1"))
-    await api.start(Apps(web.Application(), web.Application(), public), unused_tcp_port)
+    await api.start(Apps(web.Application(), web.Application(), public), found.port)
     time = asyncio.create_task(passing(manual_clock))
     yield found
     time.cancel()

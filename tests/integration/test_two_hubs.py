@@ -11,7 +11,8 @@ import psycopg
 import pytest
 from tests.postgres import Postgres
 from tests.pushes import Pushes
-from tests.tunnel_rig import Entered, echo, linked, opened, serving, tunnel
+from tests.tunnel_rig import Entered, echo, linked, links, opened, serving, tunnel
+from tests.web_sockets import next_frame
 
 from skerry.hub.dashboard import pages
 from skerry.hub.store import listening
@@ -75,10 +76,7 @@ async def site(tmp_path: Path, url: str) -> AsyncIterator[Site]:
 
 
 async def receive(link: Socket) -> Message:
-    async with asyncio.timeout(
-        30
-    ):  # of its own: each ping of the hub begins the one of `receive` anew
-        frame = await link.receive()
+    frame = await next_frame(link)
     assert frame.type is aiohttp.WSMsgType.TEXT, frame
     return from_text(frame.data)
 
@@ -129,12 +127,6 @@ async def test_news_reach_the_node_whose_link_is_at_the_other_hub(site: Site) ->
     async with site.other.ws_connect(LINK, headers=site.second.node(node)) as link:
         await apply(site.one, site)
         assert await receive(link) == News()
-
-
-def links(url: str) -> int:
-    with psycopg.connect(url) as connection:
-        found = connection.execute("SELECT count(*) FROM live_link").fetchone()
-    return found[0]
 
 
 def latest_turn(url: str) -> int:
@@ -352,21 +344,19 @@ async def test_another_token_on_the_same_database_is_refused(
             pass
 
 
-async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site) -> None:
+async def test_a_tunnel_goes_through_the_hub_that_holds_the_link(site: Site, url: str) -> None:
     node, entered = await site.first.enrol("a"), Entered()
     ann = await site.first.access_token("ann", "operator")
-    async with (
-        serving(echo) as port,
-        linked(site.first, node, [port], entered=entered),
-        opened(site.other, ann, port) as person,
-    ):
-        assert entered.deeds[0].detail == "for «ann»"
-        sent = bytes(3 * WINDOW)
-        async with asyncio.TaskGroup() as group:
-            _ = group.create_task(person.send(sent))
-            assert await person.read(len(sent)) == sent
-        await person.end()
-        assert (await person.rest(), person.words) == (b"over", "")
+    async with serving(echo) as port, linked(site.first, node, [port], entered=entered):
+        await eventually(lambda: links(url) == 1, "the link is known")
+        async with opened(site.other, ann, port) as person:
+            assert entered.deeds[0].detail == "for «ann»"
+            sent = bytes(3 * WINDOW)
+            async with asyncio.TaskGroup() as group:
+                _ = group.create_task(person.send(sent))
+                assert await person.read(len(sent)) == sent
+            await person.end()
+            assert (await person.rest(), person.words) == (b"over", "")
         async with tunnel(site.other, site.person, 5432) as refused:
             answer = await refused.message()
         assert isinstance(answer, Close)

@@ -7,10 +7,12 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.postgres import Postgres
-from tests.tunnel_rig import linked
+from tests.tunnel_rig import linked, links
+from tests.web_sockets import next_frame
 
 from skerry.node.channel_port import ServedChannel
 from skerry.testing.running_hub import RunningHub, running_hub
+from skerry.testing.waiting import eventually
 from skerry.wire.codec import decode, encode
 from skerry.wire.executions import STDERR, STDIN, Wish
 from skerry.wire.link import Bytes, Opened, from_frame, from_text, to_frame
@@ -28,10 +30,10 @@ async def test_a_command_goes_through_the_hub_that_holds_the_link(
             running_hub(tmp_path, database=url) as second,
             aiohttp.ClientSession(second.address) as other,
         ):
-            await check(first, other)
+            await check(url, first, other)
 
 
-async def check(first: RunningHub, other: aiohttp.ClientSession) -> None:
+async def check(url: str, first: RunningHub, other: aiohttp.ClientSession) -> None:
     node = await first.enrol("a")
     told: list[str] = []
 
@@ -44,13 +46,12 @@ async def check(first: RunningHub, other: aiohttp.ClientSession) -> None:
 
     bob = await first.access_token("bob", "operator")
     path = "/api/v1/nodes/a/exec/w"
-    async with (
-        linked(first, node, services={"exec": lambda: serve}),
-        other.ws_connect(path, headers=bob) as socket,
-    ):
-        await socket.send_str(encode(Wish(["sh"], by="ann", writes=True)).decode())
-        assert from_text((await socket.receive(30)).data) == Opened(0)
-        await socket.send_bytes(to_frame(Bytes(0, b"hello", STDIN)))
-        assert from_frame((await socket.receive(30)).data) == Bytes(0, b"hello", STDERR)
+    async with linked(first, node, services={"exec": lambda: serve}):
+        await eventually(lambda: links(url) == 1, "the link is known")
+        async with other.ws_connect(path, headers=bob) as socket:
+            await socket.send_str(encode(Wish(["sh"], by="ann", writes=True)).decode())
+            assert from_text((await next_frame(socket)).data) == Opened(0)
+            await socket.send_bytes(to_frame(Bytes(0, b"hello", STDIN)))
+            assert from_frame((await next_frame(socket)).data) == Bytes(0, b"hello", STDERR)
     wish = decode(told[0].encode(), Wish, "wish")
     assert (wish.command, wish.by, wish.writes) == (["sh"], "bob", False)

@@ -11,11 +11,12 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.http_client import text_of
 from tests.postgres import Postgres
-from tests.tunnel_rig import linked, opened, serving
+from tests.tunnel_rig import linked, links, opened, serving
 
 from skerry.hub.settings import AccessSection
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import running_hub
+from skerry.testing.waiting import eventually
 from skerry.wire.codec import encode
 from skerry.wire.ssh import SshCertificateRequest, SshNode, SshRevoke
 
@@ -47,20 +48,22 @@ async def test_a_login_through_one_hub_ends_when_its_certificate_is_revoked_at_t
         path, asked = "/api/v1/nodes/a/ssh-certificates", encode(SshCertificateRequest(a_key()))
         for headers in (ann, first.person):
             await text_of(one, "POST", path, 200, headers, asked)
-        async with linked(first, node, [port]), opened(other, ann, port) as person:
+        async with linked(first, node, [port]):
+            await eventually(lambda: links(url) == 1, "the link is known")
+            async with opened(other, ann, port) as person:
 
-            async def revoke(serial: int) -> None:
-                wanted = encode(SshRevoke(serial=serial))
-                revoking = "/api/v1/access/ssh/revoke"
-                await text_of(one, "POST", revoking, 200, first.person, wanted)
+                async def revoke(serial: int) -> None:
+                    wanted = encode(SshRevoke(serial=serial))
+                    revoking = "/api/v1/access/ssh/revoke"
+                    await text_of(one, "POST", revoking, 200, first.person, wanted)
 
-            await revoke(2)
-            for _ in range(30):  # three seconds of chatter
-                assert await person.read(1) == b"."
-            await revoke(1)
-            async with asyncio.timeout(60):
-                assert set(await person.rest()) <= {ord(".")}
-            assert "SSH certificate of «ann» for this node was revoked" in str(person.words)
+                await revoke(2)
+                for _ in range(30):  # three seconds of chatter
+                    assert await person.read(1) == b"."
+                await revoke(1)
+                async with asyncio.timeout(60):
+                    assert set(await person.rest()) <= {ord(".")}
+                assert "SSH certificate of «ann» for this node was revoked" in str(person.words)
 
 
 async def chatter(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -163,8 +163,6 @@ async def serve(
             if nodes_ready is not None:
                 nodes_ready(features.enrolling.address)
             try:
-                for web_server, bound_to in servers:
-                    web_server.listen(bound_to)
                 await _run(servers, nodes, features, retention, manager)
             finally:
                 with contextlib.suppress(Transient):  # on a full disk: nodes are seen again soon
@@ -267,11 +265,8 @@ def _signing(
 
 def _retention(settings: HubSettings, store: HubStore) -> Retention:
     kept = settings.retention
-    return Retention(
-        store,
-        Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files),
-        Rules.of(kept.streams),
-    )
+    ages = Ages(measurement=kept.measurements, event=kept.events, gap=kept.gaps, file=kept.files)
+    return Retention(store, ages, Rules.of(kept.streams))
 
 
 def _longest_for_files(settings: HubSettings) -> float:
@@ -314,6 +309,8 @@ async def _run(
         for server, _ in servers:
             server.should_exit = True
 
+    for server, listener in servers:
+        server.listen(listener)
     async with supervised() as tasks:
         often = FLUSH_FOR_OTHERS_EVERY if features.store.shared else FLUSH_EVERY
         for name, seconds, work in (

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import pathlib
 import random
 import socket
 import struct
@@ -28,6 +29,10 @@ Direction = Literal["up", "down"]
 
 _CHUNK = 16 * 1024
 _BACKLOG = 16
+_CONNECTIONS = pathlib.Path("/proc/net/tcp")
+_LOOKS, _BETWEEN_LOOKS = 3000, 0.01
+"""For half a minute."""
+
 _RESET = struct.pack("ii", 1, 0)  # SO_LINGER with no time to linger: closing sends RST
 
 
@@ -97,7 +102,7 @@ class ChaosProxy:
             task.cancel()
 
     def cut_after(self, size: int, direction: Direction) -> None:
-        """After `size` more bytes in that direction everything is reset, once."""
+        """After `size` more bytes in that direction, and when they were read, everything is reset, once."""
         self._limits[direction] = self.forwarded[direction] + size
 
     def cut_every(self, size: int, direction: Direction) -> None:
@@ -228,12 +233,33 @@ class ChaosProxy:
             del self._limits[direction]
             if direction in self._again:
                 self.cut_after(self._again[direction], direction)
+            await _read_by_peer(writer)
             self.reset_all()
 
     def _chunk(self) -> int:
         if self.path.rate is None:
             return _CHUNK
         return max(1, min(_CHUNK, int(self.path.rate / 20)))
+
+
+async def _read_by_peer(writer: asyncio.StreamWriter) -> None:
+    """Returns when nothing waits in the peer's socket, of which a reset would rob it, or the peer reads nothing for long."""
+    here, there = writer.get_extra_info("sockname"), writer.get_extra_info("peername")
+    looks = 0
+    while here and there and _waits(here, there) and looks < _LOOKS:
+        looks += 1
+        await asyncio.sleep(_BETWEEN_LOOKS)
+
+
+def _waits(here: tuple[str, int], there: tuple[str, int]) -> bool:
+    """Whether bytes from `here` are on the way to the other end of a connection on this machine, or lie there unread."""
+    for line in _CONNECTIONS.read_text().splitlines()[1:]:
+        _, local, remote, _, queues, *_ = line.split()
+        sent, unread = (int(size, 16) for size in queues.split(":"))
+        ends = int(local.partition(":")[2], 16), int(remote.partition(":")[2], 16)
+        if (ends == (here[1], there[1]) and sent) or (ends == (there[1], here[1]) and unread):
+            return True
+    return False
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:

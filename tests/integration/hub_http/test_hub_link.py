@@ -12,6 +12,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 from tests.http_client import Client
+from tests.web_sockets import next_frame
 
 from skerry.hub.link import Links
 from skerry.hub.web_server import Keepalive
@@ -52,7 +53,7 @@ async def link(hub: RunningHub, node: Enrolled, client: Client) -> AsyncIterator
 
 
 async def receive(link: Socket) -> Message:
-    frame = await link.receive(timeout=30)
+    frame = await next_frame(link)
     assert frame.type is aiohttp.WSMsgType.TEXT, frame
     return from_text(frame.data)
 
@@ -84,7 +85,7 @@ async def test_a_newer_connection_replaces_the_older_and_says_whose_it_is(
         client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: "run-1"}) as link,
         client.ws_connect(LINK, headers=hub.node(node) | {RUN_HEADER: run}) as newer,
     ):
-        frame = await link.receive(timeout=30)
+        frame = await next_frame(link)
         assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, code)
         async with asyncio.TaskGroup() as group:
             request = group.create_task(read_text(client, LOGS, hub.person))
@@ -101,7 +102,7 @@ async def test_a_deleted_node_loses_its_link_and_every_right_at_once(
     async with client.delete("/api/v1/nodes/a", headers=hub.person) as response:
         deleted = decode(await response.read(), NodeDeleted, "answer")
         assert (response.status, deleted) == (200, NodeDeleted(node.node_id, "a", []))
-    frame = await link.receive(timeout=30)
+    frame = await next_frame(link)
     assert (frame.type, frame.data) == (aiohttp.WSMsgType.CLOSE, DELETED)
     for call in ("hello", "push", "pull"):
         async with client.post(f"/sync/v1/{call}", headers=hub.node(node), data=b"{}") as response:
@@ -168,7 +169,7 @@ async def test_a_dead_peer_loses_its_link(tmp_path: Path) -> None:
 
 async def test_nonsense_ends_the_link(link: Socket) -> None:
     await link.send_str("nonsense")
-    frame = await link.receive(timeout=30)
+    frame = await next_frame(link)
     assert frame.type is aiohttp.WSMsgType.CLOSE
     assert "link message" in frame.extra
 
@@ -273,7 +274,7 @@ async def test_more_than_the_credit_ends_the_link(
         request = group.create_task(read_text(client, LOGS, hub.person))
         channel = (await opened(link)).channel
         await send(link, Data(channel, "x" * (WINDOW + 1)))
-        frame = await link.receive(timeout=30)
+        frame = await next_frame(link)
     assert frame.type is aiohttp.WSMsgType.CLOSE
     assert "credit" in frame.extra
     assert request.result()[0] == 503

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tests.http_client import Client, problem, text_of
 from tests.pushes import Pushes
 from tests.route_table import SCOPED, filled
+from tests.web_sockets import next_frame
 
 from skerry.hub.trust.ssh_keys import public_line
 from skerry.testing.running_hub import EnrolledNode, RunningHub
@@ -130,7 +131,7 @@ async def test_devices_of_others_are_as_if_they_were_not_there(
             said = await problem(client, method, path.format(name), 404, lab, body)
             words.setdefault((method, path), set()).add(said.replace(name, "…").split(";")[0])
         async with client.ws_connect(f"/api/v1/nodes/{name}/tunnel/22", headers=lab) as socket:
-            said = (await socket.receive_str(timeout=40)).replace(name, "…")
+            said = str((await next_frame(socket)).data).replace(name, "…")
         words.setdefault("tunnel", set()).add(said)
     assert {len(each) for each in words.values()} == {1}
     after = await text_of(client, "GET", f"/api/devices/{SECRET}-node", 200, hub.person)

@@ -9,6 +9,7 @@ import aiohttp
 import pytest
 from tests.http_client import Client
 from tests.tunnel_rig import tunnel
+from tests.web_sockets import next_frame
 
 from skerry.testing.running_hub import EnrolledNode, RunningHub
 from skerry.wire.codec import encode
@@ -45,7 +46,7 @@ class Node:
         self._socket = socket
 
     async def next(self) -> Message:
-        frame = await self._socket.receive(timeout=30)
+        frame = await next_frame(self._socket)
         if frame.type is aiohttp.WSMsgType.BINARY:
             return from_frame(frame.data)
         assert frame.type is aiohttp.WSMsgType.TEXT, frame

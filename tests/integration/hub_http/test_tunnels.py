@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sqlite3
 from pathlib import Path
 
 import aiohttp
@@ -179,7 +180,7 @@ def often(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("often")
 @pytest.mark.guarantee("G9")
 async def test_a_tunnel_ends_when_its_person_may_no_more(
-    hub: RunningHub, node: EnrolledNode, client: Client
+    hub: RunningHub, node: EnrolledNode, client: Client, tmp_path: Path
 ) -> None:
     async with serving(echo) as port, linked(hub, node, [port]):
         revoked = await hub.access_token("ann", "operator")
@@ -191,8 +192,10 @@ async def test_a_tunnel_ends_when_its_person_may_no_more(
             assert await person.rest() == b""
             assert person.words
             assert "was revoked" in person.words
-        expiring = await hub.access_token("bob", "operator", ttl=1.0)
+        expiring = await hub.access_token("bob", "operator")
         async with opened(client, expiring, port) as person:
+            with contextlib.closing(sqlite3.connect(tmp_path / "hub.db")) as database, database:
+                database.execute("UPDATE api_token SET expires_at = created_at")
             assert await person.rest() == b""
             assert person.words
             assert "was good until" in person.words
@@ -229,7 +232,7 @@ async def test_a_tunnel_ends_when_it_is_idle_or_old(
             aiohttp.ClientSession(hub.address) as client,
             serving(echo) as port,
             linked(hub, node, [port]),
-            opened(client, hub.person, port) as person,
+            tunnel(client, hub.person, port) as person,
         ):
             assert await person.rest() == b""
             assert person.words

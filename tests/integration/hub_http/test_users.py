@@ -17,8 +17,9 @@ from tests.people_certificates import certified
 
 from skerry.hub.settings import AccessSection
 from skerry.hub.trust.ssh_keys import public_line
+from skerry.kit.clock import SystemClock
 from skerry.testing.running_hub import RunningHub, running_hub, secure_session
-from skerry.testing.waiting import eventually
+from skerry.testing.shifted_clock import ShiftedClock
 from skerry.wire.access import PasswordChange, SignedIn, SignIn, UserChange, UserRequest
 from skerry.wire.codec import decode, encode
 from skerry.wire.ssh import SshCertificateRequest, SshNode
@@ -234,6 +235,17 @@ async def test_too_many_wrong_passwords_are_refused_told_and_keep_no_token_out(
     assert PASSWORD not in json.dumps(log)
 
 
+class Standing(SystemClock):
+    """No wall time passes: who is locked out stays so."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._now = super().wall_ns()
+
+    def wall_ns(self) -> int:
+        return self._now
+
+
 @pytest.mark.parametrize("proxies", [None, "10.9.9.9, 127.0.0.0/8"])
 async def test_who_is_behind_a_proxy_is_known_where_the_proxy_is(
     tmp_path: Path, proxies: str | None
@@ -248,7 +260,7 @@ async def test_who_is_behind_a_proxy_is_known_where_the_proxy_is(
 
     access = AccessSection(proxies=proxies)
     async with (
-        running_hub(tmp_path, access=access) as hub,
+        running_hub(tmp_path, access=access, clock=Standing()) as hub,
         aiohttp.ClientSession(hub.address) as client,
     ):
         await user(client, hub)
@@ -300,29 +312,31 @@ async def test_passwords_are_in_no_log_and_in_no_file_of_the_hub(
 
 @pytest.mark.parametrize("way", ["code", "form"])
 async def test_a_browsers_session_ends_with_the_token_that_it_comes_of(
-    hub: RunningHub, client: Client, way: str
+    tmp_path: Path, way: str
 ) -> None:
-    await user(client, hub)
-    tokens = [await signed_in(client), await signed_in(client, 3.0)]
-    cookies = []
-    for token in tokens:
-        if way == "code":
-            made = json.loads(await text_of(client, "POST", "/api/v1/login-codes", 200, token))
-            async with client.get(made["path"], allow_redirects=False) as response:
-                cookie = response.headers["Set-Cookie"]
-        else:
-            secret = token["Authorization"].removeprefix("Bearer ")
-            _, cookie = await in_a_browser(client, token=secret)
-        cookies.append({"Cookie": cookie.partition(";")[0]})
-    await text_of(client, "GET", NODES, 200, cookies[0])
-    await text_of(client, "POST", "/api/v1/sign-out", 204, tokens[0])
-    await problem(client, "GET", NODES, 401, cookies[0])
-
-    async def has_ended() -> bool:
-        async with client.get(NODES, headers=cookies[1]) as response:
-            return response.status == 401
-
-    await eventually(has_ended, "the session ends with its token")
+    clock = ShiftedClock()
+    async with (
+        running_hub(tmp_path, clock=clock) as hub,
+        aiohttp.ClientSession(hub.address, cookie_jar=aiohttp.DummyCookieJar()) as client,
+    ):
+        await user(client, hub)
+        tokens = [await signed_in(client), await signed_in(client, 60.0)]
+        cookies = []
+        for token in tokens:
+            if way == "code":
+                made = json.loads(await text_of(client, "POST", "/api/v1/login-codes", 200, token))
+                async with client.get(made["path"], allow_redirects=False) as response:
+                    cookie = response.headers["Set-Cookie"]
+            else:
+                secret = token["Authorization"].removeprefix("Bearer ")
+                _, cookie = await in_a_browser(client, token=secret)
+            cookies.append({"Cookie": cookie.partition(";")[0]})
+        for each in cookies:
+            await text_of(client, "GET", NODES, 200, each)
+        await text_of(client, "POST", "/api/v1/sign-out", 204, tokens[0])
+        await problem(client, "GET", NODES, 401, cookies[0])
+        clock.ahead = 60.0
+        await problem(client, "GET", NODES, 401, cookies[1])
 
 
 async def ssh_states(client: Client, hub: RunningHub) -> list[str]:
