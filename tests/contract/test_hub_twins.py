@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import msgspec
+import pytest
 import sqlalchemy as sa
 from tests.hub_rig import HubRig
 
@@ -98,3 +99,25 @@ async def test_rows_of_any_shape_are_seen(hub: HubRig) -> None:
     assert found[CAMERA].name == "\N{REPLACEMENT CHARACTER}[2J" + "x" * 96 + "…"
     assert [len(one.text) for one in found[ARM].alerts] == [301]
     assert len(found[CAMERA].since) == 128
+
+
+async def test_a_row_that_cannot_be_read_takes_no_other_one_from_the_page(
+    hub: HubRig, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [f"{n}aaaaaaa-2222-4333-8444-555555555555" for n in range(5)]
+    for name in rows:
+        await put(hub, "twins", name, {"name": "arm"})
+    damaged = rows[1::2]
+    await hub.store.write(
+        lambda connection: connection.execute(
+            sa.update(shared_row).where(shared_row.c.id.in_(damaged)).values(body=b"{")
+        )
+    )
+    twins = Twins(hub.store)
+    left = {*rows} - {*damaged}
+    assert set(await seen(twins)) == left
+    assert [name for name in rows if name in caplog.text] == damaged
+    caplog.clear()
+    await put(hub, "twins", CAMERA, {"name": "camera"})
+    assert set(await seen(twins)) == {*left, CAMERA}
+    assert not caplog.text

@@ -5,6 +5,7 @@ What matters of these rows is kept in memory and brought up to date by those tha
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,12 +23,16 @@ from skerry.hub.store.hub_store import HubStore
 from skerry.hub.store.shared_feed import Room
 from skerry.hub.store.shared_tables import shared_entity
 from skerry.hub.store.tables import FLEET, node
+from skerry.kit.errors import Corrupt, InvalidInput
 from skerry.kit.one_line import one_line
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
 _ROOM = Room(500, 4 << 20)
-"""What is read at a time."""
+_ONE = Room(1, 0)
+"""What is read at a time: one where any cannot be read, to leave no other one out."""
 
 _MOST = 50_000
 """Rows of one entity that are kept: whoever has taken a device writes as many as it likes."""
@@ -71,7 +76,7 @@ class _Twin(NamedTuple):
 
 
 class _Table(Generic[T]):
-    """An entity up to revision `through`, by row; `read` says None of a row that does not matter."""
+    """An entity up to revision `through`, by row; `read` says None of a row that does not matter. Damaged ones are left out."""
 
     def __init__(self, read: Callable[[Body], T | None]) -> None:
         self.rows: dict[str, T] = {}
@@ -84,19 +89,30 @@ class _Table(Generic[T]):
         """Takes in what has changed; reads all where deleted rows may be missing since."""
         if not pruned_through <= self._through <= newest:
             self.rows, self._through = {}, 0
-        more = self._through < newest
+        more, room = self._through < newest, _ROOM
+        live = not self._through
         while more:
-            found, more = shared_feed.page(
-                connection, entity, self._through, _ROOM, hidden="", live=not self._through
-            )
-            for row in found:
-                kept = None if row.deleted else self._read(decoded(row.body))
-                if kept is None:
-                    self.rows.pop(row.id, None)
-                elif len(self.rows) < _MOST or row.id in self.rows:
-                    self.rows[row.id] = kept
-                self._through = row.rev
+            try:
+                found, more = shared_feed.page(
+                    connection, entity, self._through, room, hidden="", live=live
+                )
+                for row in found:
+                    kept = None if row.deleted else self._read(decoded(row.body))
+                    self._keep(row.id, row.rev, kept)
+            except (Corrupt, InvalidInput) as error:
+                if room == _ONE:
+                    name, rev = shared_feed.next_id(connection, entity, self._through, live=live)
+                    self._keep(name, rev, None)
+                    log.error("the page leaves out row «%s» of «%s»: %s", name, entity, error)
+                more, room = True, _ONE if room == _ROOM else _ROOM
         self._through = newest
+
+    def _keep(self, name: str, rev: int, kept: T | None) -> None:
+        if kept is None:
+            self.rows.pop(name, None)
+        elif len(self.rows) < _MOST or name in self.rows:
+            self.rows[name] = kept
+        self._through = rev
 
 
 class _Environment:

@@ -73,6 +73,13 @@ def page(
     return all_stored(Bodies.of(connection), entity, found), len(fitting) < len(pending)
 
 
+def next_id(connection: Connection, entity: str, after: int, *, live: bool) -> tuple[str, int]:
+    """Id and revision of the first row above revision `after`, which is there, whatever its body is; `live`: as in `page`."""
+    query = _feed(select(shared_row.c.id, shared_row.c.rev), hides=False, live=live).limit(1)
+    found = connection.execute(query, {"entity": entity, "after": after}).one()
+    return found.id, found.rev
+
+
 def fit(pending: Sequence[Size], room: Room) -> Sequence[Size]:
     """As many of the rows as there is room for: at least one, if there are any."""
     sizes = accumulate(item.size + AROUND for item in pending)
