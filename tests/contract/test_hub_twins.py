@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from tests.hub_rig import HubRig
 
 from skerry.core.merging.bodies import Value
+from skerry.hub.fleet import twins as fleet_twins
 from skerry.hub.fleet.twins import Twins, TwinView
 from skerry.hub.store.shared_tables import shared_entity, shared_row
 from skerry.hub.store.tables import node
@@ -121,3 +122,22 @@ async def test_a_row_that_cannot_be_read_takes_no_other_one_from_the_page(
     await put(hub, "twins", CAMERA, {"name": "camera"})
     assert set(await seen(twins)) == {*left, CAMERA}
     assert not caplog.text
+
+
+async def test_a_flood_of_one_twins_alerts_hides_no_others(
+    hub: HubRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fleet_twins, "_MOST", 10)
+    monkeypatch.setattr(fleet_twins, "_MOST_OF_ONE", 5)
+    await put(hub, "twins", ARM, {"name": "arm"})
+    await put(hub, "twins", CAMERA, {"name": "camera"})
+    for n in range(12):
+        await put(hub, "alerts", f"a{n:02}", alert(ARM))
+    await put(hub, "alerts", "b", alert(CAMERA))
+    twins = Twins(hub.store)
+    found = await seen(twins)
+    assert (len(found[ARM].alerts), len(found[CAMERA].alerts)) == (5, 1)
+    for n in range(5):
+        await put(hub, "alerts", f"a{n:02}", alert(ARM, status="resolved"))
+    await put(hub, "alerts", "a11", alert(ARM))
+    assert len((await seen(twins))[ARM].alerts) == 1

@@ -6,7 +6,8 @@ What matters of these rows is kept in memory and brought up to date by those tha
 from __future__ import annotations
 
 import logging
-from collections import defaultdict
+import operator
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, NamedTuple, TypeVar
@@ -36,6 +37,9 @@ _ONE = Room(1, 0)
 
 _MOST = 50_000
 """Rows of one entity that are kept: whoever has taken a device writes as many as it likes."""
+
+_MOST_OF_ONE = 1000
+"""Alerts of one twin, so that a taken device hides none of another one's."""
 
 _LONGEST_NAME = 100
 _LONGEST_TEXT = 300
@@ -76,11 +80,22 @@ class _Twin(NamedTuple):
 
 
 class _Table(Generic[T]):
-    """An entity up to revision `through`, by row; `read` says None of a row that does not matter. Damaged ones are left out."""
+    """An entity up to revision `through`, by row; `read` says None of a row that does not matter. Damaged ones are left out.
 
-    def __init__(self, read: Callable[[Body], T | None]) -> None:
+    Of each twin that `about` names at most `most` are kept.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[Body], T | None],
+        about: Callable[[T], str] = lambda _row: "",
+        most: int = _MOST,
+    ) -> None:
         self.rows: dict[str, T] = {}
         self._read = read
+        self._about = about
+        self._most = most
+        self._counts: Counter[str] = Counter()
         self._through = 0
 
     def bring_up(
@@ -88,7 +103,7 @@ class _Table(Generic[T]):
     ) -> None:
         """Takes in what has changed; reads all where deleted rows may be missing since."""
         if not pruned_through <= self._through <= newest:
-            self.rows, self._through = {}, 0
+            self.rows, self._counts, self._through = {}, Counter(), 0
         more, room = self._through < newest, _ROOM
         live = not self._through
         while more:
@@ -103,15 +118,21 @@ class _Table(Generic[T]):
                 if room == _ONE:
                     name, rev = shared_feed.next_id(connection, entity, self._through, live=live)
                     self._keep(name, rev, None)
-                    log.error("the page leaves out row «%s» of «%s»: %s", name, entity, error)
+                    log.warning("the page leaves out row «%s» of «%s»: %s", name, entity, error)
                 more, room = True, _ONE if room == _ROOM else _ROOM
         self._through = newest
 
     def _keep(self, name: str, rev: int, kept: T | None) -> None:
-        if kept is None:
-            self.rows.pop(name, None)
-        elif len(self.rows) < _MOST or name in self.rows:
+        before = self.rows.pop(name, None)
+        if before is not None:
+            self._counts[self._about(before)] -= 1
+        if (
+            kept is not None
+            and len(self.rows) < _MOST
+            and self._counts[self._about(kept)] < self._most
+        ):
             self.rows[name] = kept
+            self._counts[self._about(kept)] += 1
         self._through = rev
 
 
@@ -121,7 +142,7 @@ class _Environment:
     def __init__(self) -> None:
         self.twins = _Table(_twin)
         self.presence = _Table(_presence)
-        self.alerts = _Table(_alert)
+        self.alerts = _Table(_alert, operator.itemgetter(0), _MOST_OF_ONE)
 
     def views(self, nodes: Mapping[str, str]) -> list[TwinView]:
         """Its twins; `nodes` are names by fingerprint."""
