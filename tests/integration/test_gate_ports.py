@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -295,3 +296,13 @@ async def test_nothing_else_is_given_the_gates_sockets(site: Site) -> None:
     await eventually(is_read, "its descriptors are read")
     assert not any(where.startswith("socket:") for where in found.values()), found
     assert b"LISTEN_" not in Path(f"/proc/{identity.pid}/environ").read_bytes()
+
+
+async def test_where_the_data_directory_is_gone_the_ports_are_everybodys_after_the_gate(
+    site: Site,
+) -> None:
+    await site.start()
+    await site.end_agent()
+    shutil.rmtree(site.device.directory)
+    await asyncio.to_thread(site.kill_gate)
+    await eventually(lambda: is_free(HERE, site.rig.mqtt_port), "the keeper has let go")

@@ -47,6 +47,14 @@ class Endpoint:
             return True
         return _identity(self._path) != self._bound
 
+    def is_homeless(self) -> bool:
+        """Whether the data directory is gone, so that no agent of it can come any more."""
+        try:
+            os.getcwd()
+        except FileNotFoundError:
+            return True
+        return False
+
     def close(self) -> None:
         """Makes room for another keeper."""
         if not self.is_lost():

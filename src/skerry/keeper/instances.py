@@ -125,6 +125,11 @@ class Instances:
         if descriptors:
             self.sockets[name] = descriptors
 
+    def let_go(self) -> None:
+        """Holds none any more."""
+        for name in list(self.sockets):
+            self.hold(name, [])
+
     def reap_orphans(self) -> None:
         """Gives the pids of ended processes back to the system that nobody else waits for any more."""
         self._orphans()

@@ -105,7 +105,15 @@ class Keeper:
             signal.signal(number, self._stop)
         while not self._stopping and not self._requests.quitting:
             self._loop.turn()
+            self._let_go()
         self._instances.leave()
+
+    def _let_go(self) -> None:
+        """Of sockets that nobody comes for: only their ports would be kept from others."""
+        instances = self._instances
+        is_needed = instances.running or self._requests.attached
+        if instances.sockets and not is_needed and self._endpoint.is_homeless():
+            instances.let_go()
 
     def _woken(self, signals: bytes) -> None:
         if signal.SIGCHLD in signals:

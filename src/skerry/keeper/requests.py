@@ -41,6 +41,11 @@ class Requests:
         instances.on_started = self._started
         instances.on_ended = self._ended
 
+    @property
+    def attached(self) -> bool:
+        """Whether an agent is there."""
+        return self._agent is not None
+
     def handle(self, connection: Connection, request: Message) -> None:
         """Carries out one request and replies, unless the reply has to wait for an exec."""
         number = request.get("id") or ""
@@ -89,8 +94,7 @@ class Requests:
             agent.close()
         self._agent = connection
         if request.get("holds") is None:
-            for name in list(self._instances.sockets):
-                self._instances.hold(name, [])
+            self._instances.let_go()
         return [("version", VERSION), ("pid", os.getpid()), ("holds", 1)]
 
     def _list(self, connection: Connection, _request: Message) -> Answer:
