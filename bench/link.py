@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.installation import Installation, installation, sleeper
+from tests.installation import Installation, Node, installation, sleeper
 
 from bench import rig
 from bench.figures import Figure, summary
@@ -31,8 +31,8 @@ HEADER = 52
 """IPv4 and TCP with timestamps, without options beyond; the formula below counts packets."""
 PACKETS_PER_PING = 3
 """Ping, pong that acknowledges it, acknowledgement."""
-PACKETS_PER_PULL = 10
-"""Three to connect, request, answer and two acknowledgements, three to close."""
+PACKETS_PER_PULL = 14
+"""Three to connect, four for TLS, request, answer and two acknowledgements, three to close."""
 
 
 def _silent(proxy: ChaosProxy) -> None:
@@ -111,7 +111,7 @@ async def _idle(found: Installation) -> list[Figure]:
         await asyncio.sleep(IDLE)
         window = sum(proxy.forwarded.values()) - before
         pulls = proxy.accepted - connections
-        pull = await _one_pull(proxy, url, node.directory)
+        pull = await _one_pull(proxy, url, node)
     pings = (window - pulls * pull) / IDLE
     monthly_pulls = MONTH / SAFETY_EVERY
     payload = pings * MONTH + monthly_pulls * pull
@@ -119,7 +119,7 @@ async def _idle(found: Installation) -> list[Figure]:
     return [
         Figure(
             "link",
-            "idle network in 30 days, payload of TCP in both directions",
+            "idle network in 30 days, payload of TCP in both directions, TLS with certificates",
             payload / 1e6,
             "MB",
             target=10.0,
@@ -132,21 +132,21 @@ async def _idle(found: Installation) -> list[Figure]:
             (payload + packets * HEADER) / 1e6,
             "MB",
             note=f"by formula: {PACKETS_PER_PING} packets for a ping every 20 s, {PACKETS_PER_PULL} for a pull, "
-            f"{HEADER} bytes of headers each; no TLS",
+            f"{HEADER} bytes of headers each",
         ),
     ]
 
 
-async def _one_pull(proxy: ChaosProxy, url: str, directory: Path) -> int:
+async def _one_pull(proxy: ChaosProxy, url: str, node: Node) -> int:
     """Bytes of a pull that brings nothing, on a connection of its own, as the node makes it."""
-    identity = read_identity(directory)
+    identity = read_identity(node.directory)
     assert identity is not None
-    secret = read_secret(directory, NullCipher())
-    async with open_session() as session:
+    secret = read_secret(node.directory, NullCipher())
+    async with open_session(tls=node.tls()) as session:
         full = await HttpUplink(session, url, identity.node_id, secret).pull(Pull(None, ""))
     known = Pull(full.cursor, set_digest({(row.entity, row.id): row.rev for row in full.rows}))
     before = sum(proxy.forwarded.values())
-    async with open_session() as session:
+    async with open_session(tls=node.tls()) as session:
         reply = await HttpUplink(session, url, identity.node_id, secret).pull(known)
     assert not reply.rows
     return sum(proxy.forwarded.values()) - before

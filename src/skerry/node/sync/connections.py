@@ -19,13 +19,14 @@ from skerry.node.sync.failures import cause_of
 class Patience(msgspec.Struct, frozen=True):
     """Seconds to wait before the hub counts as gone; `slowest` is the least bytes a second that a path may carry.
 
-    Of `connect`, with its TLS, the system has three for the first answer (`_asked_twice`).
+    Of `connect`, with its TLS, the system has three for the first answer (`_asked_twice`). The hub pings every 20, so
+    `ping_every` is for one that does not.
     """
 
     connect: float = 10.0
     answer: float = 5.0
     slowest: float = 4096.0
-    ping_every: float = 20.0
+    ping_every: float = 25.0
     silence: float = 45.0
 
     def of(self, size: int) -> ClientTimeout:
