@@ -211,7 +211,7 @@ async def test_a_push_changes_the_open_page(device: Device, page: Page) -> None:
     await device.row(
         "alerts", {"twin_uuid": TWIN, "alert_type": "driver_health", "status": "resolved"}
     )
-    await expect(page.locator("#twins")).not_to_contain_text("driver_health", timeout=15_000)
+    await expect(page.locator("#twins")).not_to_contain_text("driver_health")
     await expect(page.locator("#twins")).to_contain_text("arm")
     twins = f"/api/v1/entities/twins_{ENVIRONMENT}/rows/{TWIN}"
     async with device.client.delete(twins, headers=device.hub.person) as response:
