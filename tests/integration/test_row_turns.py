@@ -142,7 +142,7 @@ async def test_a_high_row_waits_for_no_more_than_a_piece(short_dir: Path) -> Non
                 link.clock.advance(0.005)  # far less than a page of the others takes
             await asyncio.sleep(0.005)
         came = [part.entity for page in reader.pages[before:] for part in page.parts if part.rows]
-        assert came.count(NOTES) <= 1
+        assert came[: came.index(ALARM)].count(NOTES) <= 1  # others may follow until it is stored
         for page in reader.pages:
             rows = [row for part in page.parts for row in part.rows]
             assert sum(len(bytes(row.body)) for row in rows) <= piece
