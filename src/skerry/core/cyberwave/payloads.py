@@ -99,14 +99,20 @@ def time_of(timestamp: object, captured: int) -> int:
     return captured
 
 
+def iso_time(text: str) -> int | None:
+    """What a text says by ISO 8601, ns since 1970; in UTC where it names no zone. None: it is no time."""
+    try:
+        moment = datetime.datetime.fromisoformat(text[:64])
+    except ValueError:
+        return None
+    utc = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
+    return _ns(utc.timestamp())
+
+
 def _guesses(timestamp: object) -> list[int]:
     if isinstance(timestamp, str):
-        try:
-            moment = datetime.datetime.fromisoformat(timestamp[:64])
-        except ValueError:
-            return []
-        utc = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-        return [_ns(utc.timestamp())]
+        read = iso_time(timestamp)
+        return [] if read is None else [read]
     if isinstance(timestamp, bool) or not isinstance(timestamp, int | float):
         return []
     if not -1e15 < timestamp < 1e15:  # also NaN

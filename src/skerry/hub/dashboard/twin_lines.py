@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
+from skerry.core.cyberwave.payloads import iso_time
 from skerry.core.cyberwave.shown import DriverState
 from skerry.hub.dashboard.view import MAX_LINES, Snapshot, Tone, span
 from skerry.hub.fleet.twins import OpenAlert, TwinView
-from skerry.kit.clock import NS
 
 MAX_ALERTS = 3
 """Shown of one twin."""
@@ -101,10 +100,5 @@ def _alert_line(alert: OpenAlert) -> AlertLine:
 
 def _since(text: str, now: int) -> str:
     """For how long; empty where it is no time, or one that is yet to come."""
-    try:
-        moment = datetime.datetime.fromisoformat(text[:64])
-    except ValueError:
-        return ""
-    utc = moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC)
-    passed = now - int(utc.timestamp()) * NS
-    return span(passed) if passed >= 0 else ""
+    begun = iso_time(text)
+    return span(now - begun) if begun is not None and begun <= now else ""

@@ -127,11 +127,16 @@ class CyberwaveOnDemand:
         seen, parts = 0, self._parts
         await parts.sockets.found.after(0)
         while any(
-            name.startswith(DEVICES_OWN) and one.instance is not None
+            _is_own(name) and one.instance is not None
             for name, one in parts.instances.load().items()
         ):
             seen = await parts.supervisor.news.after(seen)
-        for name in parts.sockets.names:
+        for name in filter(_is_own, parts.sockets.names):
             await attempted(
                 f"the ports of {name} are still held", partial(parts.sockets.hold, name, [])
             )
+
+
+def _is_own(name: str) -> bool:
+    """Whether what is called so is this feature's."""
+    return name.startswith(DEVICES_OWN)

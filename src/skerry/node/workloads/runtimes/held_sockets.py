@@ -94,7 +94,7 @@ class HeldSockets:
                 await client.ask("hold", [("sockets", name)])
         except KeeperRefusal as refusal:
             if refusal.word != "detached":  # else it hears of it as soon as it is ours
-                self._give_up(name)
+                raise Transient(f"cannot have the keeper hold ports: {refusal}") from refusal
         except TimeoutError as error:
             raise Transient("cannot have the keeper hold ports: it does not answer") from error
         finally:
