@@ -173,6 +173,18 @@ async def test_the_root_changes_while_nodes_live(tmp_path: Path) -> None:
         ]
 
 
+async def test_a_connection_carries_no_tickets_that_nobody_uses(tmp_path: Path) -> None:
+    async with running_hub(tmp_path, method="certificate") as hub:
+        node = await hub.certify("a")
+        tls = client_context(node.trust.roots, node.certificate, node.key)
+        port = int(hub.nodes_address.rpartition(":")[2])
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=tls)
+        writer.write(b"GET / HTTP/1.1\r\nHost: hub\r\n\r\n")
+        assert await reader.readline()
+        assert not writer.get_extra_info("ssl_object").session.has_ticket
+        writer.close()
+
+
 async def is_retired(hub: RunningHub, number: int) -> bool:
     roots = (await ask(hub, "GET", "/api/v1/trust", TrustView)).roots
     return roots[number - 1].state == "retired"
